@@ -1,7 +1,7 @@
 // Per-row float work. All sums over a row are taken in one fixed order, so that every kernel set returns the same bits:
 // element i belongs to lane i % 16; each lane adds its elements in ascending order, starting from 0; then
 // lanes are folded: l += l + 8, l += l + 4, l += l + 2, l += l + 1. "fma" below is one rounding, all else is
-// one rounding an operation.
+// one rounding an operation. max ignores NaN; a NaN that is to become an integer becomes the lowest one.
 #pragma once
 
 #include <stddef.h>
@@ -39,7 +39,8 @@ struct RowKernels {
   // so that sum_t softmax(s)[t] * value_scale[t] * v[t] = returned * sum_t weight[t] * v[t]. s is overwritten.
   float (*softmax_weights)(float* s, const float* value_scale, size_t n, uint16_t* weight);
 
-  // Symmetric int8: scale = max |x| / 127 (0 if all are 0), q = round(x * (127 / max |x|)) in -127 .. 127; returns the scale.
+  // Symmetric int8: scale = max |x| / 127, q = round(x * (127 / max |x|)) in -127 .. 127; returns the scale.
+  // Where that scale is not a normal number (all x are 0, tiny, or one is infinite) it is 0 and so is every q.
   float (*quantize_symmetric)(const float* x, size_t n, int8_t* q);
 
   // In place: softmax over x[n], n any, plain float: e = exp(x - max), e * (1 / sum e).

@@ -1,0 +1,129 @@
+// The definition of the row operations: plain loops, never optimized. The order of sums is that of rows.h,
+// the order of float operations the one written here; other kernel sets return the same bits.
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/isa_sets.h"
+#include "kernels/rows_math.h"
+
+namespace lsrt {
+namespace scalar {
+namespace {
+
+constexpr size_t kLanes = 16;
+
+float max_of(float a, float b) { return a > b ? a : b; }  // a NaN in a gives b
+float min_of(float a, float b) { return a < b ? a : b; }
+
+float fold(float* lane) {
+  for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (size_t j = 0; j < half; ++j) lane[j] += lane[j + half];
+  }
+  return lane[0];
+}
+
+// exp(x) for x <= 0: x = n ln 2 + r, exp(r) = 1 + r (c1 + r (c2 + ...)) by Horner, 2^n by its exponent bits.
+// Relative error below 2e-7; 0 where x < kExpMin or NaN.
+float exp_negative(float x) {
+  if (!(x >= kExpMin)) return 0.0f;
+  const float shifted = fmaf(x, kLog2E, kRoundMagic);
+  const float n = shifted - kRoundMagic;
+  float r = fmaf(n, -kLn2High, x);
+  r = fmaf(n, -kLn2Low, r);
+  float p = kExp5;
+  p = fmaf(p, r, kExp4);
+  p = fmaf(p, r, kExp3);
+  p = fmaf(p, r, kExp2);
+  p = fmaf(p, r, kExp1);
+  p = fmaf(p, r, 1.0f);
+  uint32_t bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits + 127) << 23;  // the low bits of shifted are n
+  float power;
+  memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+void layer_norm(const float* x, const float* gamma, const float* beta, float eps, size_t d, float* out) {
+  float lane[kLanes] = {};
+  for (size_t i = 0; i < d; ++i) lane[i % kLanes] += x[i];
+  const float mean = fold(lane) / (float)d;
+  float square[kLanes] = {};
+  for (size_t i = 0; i < d; ++i) square[i % kLanes] = fmaf(x[i] - mean, x[i] - mean, square[i % kLanes]);
+  const float rstd = 1.0f / sqrtf(fold(square) / (float)d + eps);
+  for (size_t i = 0; i < d; ++i) out[i] = fmaf((x[i] - mean) * rstd, gamma[i], beta[i]);
+}
+
+void add(const float* x, size_t n, float* y) {
+  for (size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+// 0.5 x (1 + erf(x / sqrt 2)) = fma(x / 2, erf, x / 2).
+void gelu(float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    const float z = min_of(max_of(x[i], -kErfMax), kErfMax);
+    const float u = fmaf(z * z, kErfSquare, -1.0f);
+    float p = kErf[kErfDegree];
+    for (int k = kErfDegree - 1; k >= 0; --k) p = fmaf(p, u, kErf[k]);
+    const float erf = min_of(max_of(z * p, -1.0f), 1.0f);
+    const float half = 0.5f * x[i];
+    x[i] = fmaf(half, erf, half);
+  }
+}
+
+void relu(float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] = max_of(x[i], 0.0f);
+}
+
+float softmax_weights(float* s, const float* value_scale, size_t n, uint16_t* weight) {
+  float m = kMaskedScore;
+  for (size_t i = 0; i < n; ++i) m = max_of(s[i], m);
+  float e_lane[kLanes] = {}, g_lane[kLanes] = {}, g_max = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const float e = exp_negative(s[i] - m);
+    const float g = e * value_scale[i];
+    e_lane[i % kLanes] += e;
+    g_lane[i % kLanes] += g;
+    g_max = max_of(g, g_max);
+    s[i] = g;
+  }
+  const float e_sum = fold(e_lane), g_sum = fold(g_lane);
+  const float f = g_max > 0 ? min_of(kSoftmaxSumMax / g_sum, kSoftmaxWeightMax / g_max) : 0.0f;
+  for (size_t i = 0; i < n; ++i) {
+    weight[i] = (uint16_t)rintf(min_of(max_of(s[i] * f, 0.0f), kSoftmaxWeightMax));
+  }
+  return f > 0 ? 1.0f / (f * e_sum) : 0.0f;
+}
+
+float quantize_symmetric(const float* x, size_t n, int8_t* q) {
+  float m = 0;
+  for (size_t i = 0; i < n; ++i) m = max_of(fabsf(x[i]), m);
+  const float scale = m / 127.0f;
+  if (!(scale >= FLT_MIN && scale <= FLT_MAX)) {
+    memset(q, 0, n);
+    return 0.0f;
+  }
+  const float inverse = 127.0f / m;
+  for (size_t i = 0; i < n; ++i) q[i] = (int8_t)rintf(min_of(max_of(x[i] * inverse, -127.0f), 127.0f));
+  return scale;
+}
+
+void softmax(float* x, size_t n) {
+  float m = kMaskedScore;
+  for (size_t i = 0; i < n; ++i) m = max_of(x[i], m);
+  float lane[kLanes] = {};
+  for (size_t i = 0; i < n; ++i) {
+    x[i] = exp_negative(x[i] - m);
+    lane[i % kLanes] += x[i];
+  }
+  const float inverse = 1.0f / fold(lane);
+  for (size_t i = 0; i < n; ++i) x[i] *= inverse;
+}
+
+}  // namespace
+
+const RowKernels row_kernels = {layer_norm, add, gelu, relu, softmax_weights, quantize_symmetric, softmax};
+
+}  // namespace scalar
+}  // namespace lsrt
