@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# build.sh PRESET: set-up, configuration and build of a preset of CMakePresets.json, with a short output.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+preset=$1
+case $preset in
+  release | ci) folder=build ;;
+  aarch64-qemu) folder=build-aarch64 ;;
+  *) folder=build-$preset ;;
+esac
+
+if [ "$preset" = aarch64-qemu ]; then scripts/setup.sh aarch64; else scripts/setup.sh; fi
+mkdir -p "$folder"
+cmake --preset "$preset" >"$folder/configure.log" 2>&1 || { cat "$folder/configure.log" >&2; exit 1; }
+cmake --build "$folder"
