@@ -1,4 +1,5 @@
-// The safetensors format: 8 bytes little-endian header length, a JSON header, then raw little-endian row-major data.
+// The safetensors format: 8 bytes little-endian header length, a JSON header, then raw little-endian
+// row-major data.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,9 @@ namespace lsrt {
 // Content check only: a plausible length, then '{'.
 bool looks_like_safetensors(const MappedFile& file);
 
-// Strict, as the reference implementation: header of at most 100 MB, unique names, data ranges that tile the rest of
-// the file without overlap or hole, each as long as shape x type asks. __metadata__ becomes the metadata.
+// Strict, as the reference implementation: header of at most 100 MB, unique names, data ranges that tile the
+// rest of the file without overlap or hole, each as long as shape x type asks. __metadata__ becomes the
+// metadata.
 Result<SourceContents> read_safetensors(const std::string& path, const MappedFile& file);
 
 struct NamedTensor {

@@ -1,19 +1,20 @@
-// A checkpoint opened for reading: named tensors and metadata, whatever the container. The format is recognised by
-// content: PyTorch's zip archive, PyTorch's older pickle stream, safetensors. Checkpoints are hostile input: nothing
-// in them is executed, every range is checked at open, and whatever is wrong comes back as Error::kCheckpoint with
-// the path, the byte position where one is known, and what was expected. Error::kFile: the file cannot be read.
+// A checkpoint opened for reading: named tensors and metadata, whatever the container. The format is
+// recognised by content: PyTorch's zip archive, PyTorch's older pickle stream, safetensors. Checkpoints are
+// hostile input: nothing in them is executed, every range is checked at open, and whatever is wrong comes
+// back as Error::kCheckpoint with the path, the byte position where one is known, and what was expected.
+// Error::kFile: the file cannot be read.
 //
 // Tensors of a PyTorch file are those of the first dictionary among root["model"], root["net"],
-// root["model_state_dict"], root["state_dict"] and root itself that holds tensors as direct values; their names are
-// its keys, unchanged. All other values become metadata (see torch_state.h).
+// root["model_state_dict"], root["state_dict"] and root itself that holds tensors as direct values; their
+// names are its keys, unchanged. All other values become metadata (see torch_state.h).
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "runtime/mapped_file.h"
@@ -56,8 +57,8 @@ class TensorSource {
   const std::vector<SourceTensor>& tensors() const { return contents_.tensors; }
   const SourceTensor* find(std::string_view name) const;  // nullptr: no such tensor
 
-  // The elements of one of tensors() as float32, row-major and contiguous. The file stays mapped and only the result
-  // is allocated, so that the peak of a conversion is one tensor.
+  // The elements of one of tensors() as float32, row-major and contiguous. The file stays mapped and only the
+  // result is allocated, so that the peak of a conversion is one tensor.
   Result<std::vector<float>> read(const SourceTensor& tensor) const;
 
   // The same for the integer types and bool, exact. Error::kCheckpoint for a floating-point tensor.
@@ -69,7 +70,7 @@ class TensorSource {
   std::string path_;
   MappedFile file_;
   SourceContents contents_;
-  std::unordered_map<std::string_view, size_t> index_;  // views into contents_.tensors
+  std::map<std::string_view, size_t> index_;  // views into contents_.tensors
 };
 
 // A byte range of the file.
@@ -78,9 +79,10 @@ struct ByteRange {
   uint64_t size = 0;
 };
 
-// For the readers: places a tensor whose element 0 is `offset` elements into `storage` and sets its file_offset. The
-// shape and strides must be sane and all elements inside the storage. A tensor may not have more elements than the
-// file has bytes: a repeating stride would otherwise make a small file ask for any amount of memory.
+// For the readers: places a tensor whose element 0 is `offset` elements into `storage` and sets its
+// file_offset. The shape and strides must be sane and all elements inside the storage. A tensor may not have
+// more elements than the file has bytes: a repeating stride would otherwise make a small file ask for any
+// amount of memory.
 Status place_tensor(const std::string& path, uint64_t file_size, ByteRange storage, int64_t offset,
                     SourceTensor* tensor);
 
