@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -21,12 +23,30 @@ namespace lsrt {
 inline constexpr uint32_t kModelFormat = 1;          // newest Model.format that this reader understands
 inline constexpr size_t kWeightAlignment = 64;
 inline constexpr size_t kMaxHeaderBytes = 64 << 20;  // the FlatBuffer; weights lie outside it
+inline constexpr uint32_t kMaxHeadDim = 512;
+inline constexpr uint32_t kMaxChunk = 1024;      // tokens of one summary
 inline constexpr uint32_t kMaxWidth = 65536;         // of rows, hidden rows, heads * rank: keeps int32 sums exact
 
 enum class DataType : uint8_t { kFloat32 = 0, kInt8 = 1, kInt32 = 2, kUint8 = 3 };
 enum class Activation : uint8_t { kNone = 0, kRelu = 1, kGelu = 2 };
 enum class Residual : uint8_t { kPreNorm = 0, kNormed = 1, kPostNorm = 2 };
 enum class Pool : uint8_t { kCls = 0, kMean = 1, kMeanPadded = 2 };
+
+// Allocates where the weights of a model file may lie, so that a model in memory is used without a copy.
+template <typename T>
+struct WeightAllocator {
+  using value_type = T;
+  WeightAllocator() = default;
+  template <typename U>
+  WeightAllocator(const WeightAllocator<U>&) {}
+  T* allocate(size_t n) {
+    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{kWeightAlignment}));
+  }
+  void deallocate(T* data, size_t) { ::operator delete(data, std::align_val_t{kWeightAlignment}); }
+  friend bool operator==(const WeightAllocator&, const WeightAllocator&) { return true; }
+  friend bool operator!=(const WeightAllocator&, const WeightAllocator&) { return false; }
+};
+using ModelBytes = std::vector<uint8_t, WeightAllocator<uint8_t>>;
 
 // An array in the file; data is null where the model has none.
 struct TensorView {
@@ -167,8 +187,8 @@ class Model {
  public:
   // Maps and checks a file. Errors: kFile, kModel, kVersion; the text names the path, what is wrong and where.
   static Result<std::shared_ptr<const Model>> load(const std::string& path);
-  // The same for bytes in memory (copied unless 64-byte aligned and `keep` is given, which then must outlive the model).
-  static Result<std::shared_ptr<const Model>> load_bytes(std::vector<uint8_t> bytes, const std::string& name);
+  // The same for bytes in memory, which the model keeps; `name` stands for the path in messages.
+  static Result<std::shared_ptr<const Model>> load_bytes(ModelBytes bytes, const std::string& name);
 
   std::string family;             // "lm", "encoder", "vil"
   std::vector<Stage> stages;
@@ -188,8 +208,10 @@ class Model {
 
  private:
   friend class ModelReader;
-  MappedFile file_;
-  std::unique_ptr<uint8_t, void (*)(void*)> buffer_{nullptr, nullptr};
+  Status read(const std::string& name);
+
+  MappedFile file_;   // one of these two holds the bytes
+  ModelBytes bytes_;
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;
   std::vector<TensorView> tensors_;
