@@ -1,0 +1,169 @@
+// int8 matrix product for AVX2. Packed row: the int16 values q - zero_point, so that vpmaddwd needs no
+// correction.
+#include <immintrin.h>
+
+#include "kernels/isa_sets.h"
+#include "kernels/tile_avx2.h"
+#include "kernels/vec_avx2.h"
+
+namespace lsrt {
+namespace avx2 {
+namespace {
+
+size_t packed_row_bytes(size_t depth) { return round_up(depth * sizeof(int16_t), 64); }
+
+inline float clamp(float v, float lo, float hi) {
+  v = v > lo ? v : lo;
+  return v < hi ? v : hi;
+}
+
+RowScale row_scale_of(const float* x, size_t depth) {
+  __m256 lo[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  __m256 hi[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  size_t k = 0;
+  for (; k + 16 <= depth; k += 16) {
+    for (int j = 0; j < 2; ++j) {
+      const __m256 v = _mm256_loadu_ps(x + k + 8 * j);
+      lo[j] = _mm256_min_ps(v, lo[j]);
+      hi[j] = _mm256_max_ps(v, hi[j]);
+    }
+  }
+  for (; k < depth; k += 8) {
+    const __m256 v =
+        depth - k >= 8 ? _mm256_loadu_ps(x + k) : _mm256_maskload_ps(x + k, tail_mask(depth - k));
+    lo[0] = _mm256_min_ps(v, lo[0]);
+    hi[0] = _mm256_max_ps(v, hi[0]);
+  }
+  const float low = fold_min(_mm256_min_ps(lo[0], lo[1]));
+  const float high = fold_max(_mm256_max_ps(hi[0], hi[1]));
+  float scale = (high - low) / 255.0f;
+  if (!is_normal(scale)) scale = 1.0f;
+  return {scale, (int32_t)__builtin_rintf(clamp(-128.0f - low / scale, -128.0f, 127.0f))};
+}
+
+inline __m256i quantize8(__m256 v, __m256 inverse, __m256 lowest, __m256 highest) {
+  v = _mm256_max_ps(_mm256_mul_ps(v, inverse), lowest);
+  return _mm256_cvtps_epi32(_mm256_min_ps(v, highest));
+}
+
+void pack_rows(const float* x, size_t ld, size_t rows, size_t depth, void* packed, RowScale* row_scale) {
+  const size_t row_values = packed_row_bytes(depth) / sizeof(int16_t);
+  for (size_t i = 0; i < rows; ++i, x += ld) {
+    const RowScale s = row_scale[i] = row_scale_of(x, depth);
+    const __m256 inverse = _mm256_set1_ps(1.0f / s.scale);
+    const __m256 lowest = _mm256_set1_ps((float)(-128 - s.zero_point));
+    const __m256 highest = _mm256_set1_ps((float)(127 - s.zero_point));
+    int16_t* q = (int16_t*)packed + i * row_values;
+    size_t k = 0;
+    for (; k + 16 <= depth; k += 16) {
+      const __m256i a = quantize8(_mm256_loadu_ps(x + k), inverse, lowest, highest);
+      const __m256i b = quantize8(_mm256_loadu_ps(x + k + 8), inverse, lowest, highest);
+      _mm256_store_si256((__m256i*)(q + k), _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8));
+    }
+    for (; k < row_values; k += 8) {  // the last inputs, then zeros
+      const __m256i mask = tail_mask(k < depth ? depth - k : 0);
+      const __m256i a = quantize8(_mm256_maskload_ps(x + k, mask), inverse, lowest, highest);
+      const __m256i b = _mm256_and_si256(a, mask);
+      _mm_store_si128((__m128i*)(q + k),
+                      _mm_packs_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1)));
+    }
+  }
+}
+
+struct Product {
+  const int16_t* packed;
+  size_t row_values;
+  const RowScale* row_scale;
+  const PanelWeights& weights;
+  size_t first_output;  // that of out[0]
+  float* out;
+  size_t ld;
+};
+
+// Outputs n .. n + 7 (+ 8 with kHalves = 2) of kRows rows: the tile, then scale, bias, store.
+template <size_t kRows, size_t kHalves>
+inline __attribute__((always_inline)) void tile_outputs(const Product& p, size_t row, size_t n) {
+  const size_t groups = (p.weights.depth + kPanelDepth - 1) / kPanelDepth;
+  const int8_t* w = p.weights.data + n / kPanelOutputs * (groups * 64) + n % kPanelOutputs * kPanelDepth;
+  __m256i sums[kRows][kHalves];
+  tile<kRows, kHalves>(p.packed + row * p.row_values, p.row_values, w, groups, sums);
+#pragma GCC unroll 2
+  for (size_t h = 0; h < kHalves; ++h, n += 8) {
+    if (n >= p.weights.outputs) break;
+    const bool whole = n + 8 <= p.weights.outputs;
+    const __m256i mask = tail_mask(whole ? 8 : p.weights.outputs - n);
+    const __m256 scale = _mm256_loadu_ps(p.weights.scale + n);
+    const __m256 bias = p.weights.bias ? _mm256_maskload_ps(p.weights.bias + n, mask) : _mm256_setzero_ps();
+    float* out = p.out + row * p.ld + (n - p.first_output);
+#pragma GCC unroll 6
+    for (size_t r = 0; r < kRows; ++r, out += p.ld) {
+      const __m256 row_scale = _mm256_mul_ps(_mm256_set1_ps(p.row_scale[row + r].scale), scale);
+      const __m256 v = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums[r][h]), row_scale), bias);
+      if (whole) {
+        _mm256_storeu_ps(out, v);
+      } else {
+        _mm256_maskstore_ps(out, mask, v);
+      }
+    }
+  }
+}
+
+void few_rows(const Product& p, size_t rows, size_t n) {
+  switch (rows) {
+    case 1:
+      return tile_outputs<1, 2>(p, 0, n);
+    case 2:
+      return tile_outputs<2, 2>(p, 0, n);
+    case 3:
+      return tile_outputs<3, 2>(p, 0, n);
+  }
+}
+
+void half_panel(const Product& p, size_t row, size_t end, size_t n) {
+  for (; row + kTileRows <= end; row += kTileRows) tile_outputs<kTileRows, 1>(p, row, n);
+  switch (end - row) {
+    case 1:
+      return tile_outputs<1, 1>(p, row, n);
+    case 2:
+      return tile_outputs<2, 1>(p, row, n);
+    case 3:
+      return tile_outputs<3, 1>(p, row, n);
+    case 4:
+      return tile_outputs<4, 1>(p, row, n);
+    case 5:
+      return tile_outputs<5, 1>(p, row, n);
+  }
+}
+
+constexpr size_t kRowBlockBytes = 192 * 1024;  // packed rows that stay in the second level cache
+
+void gemm(const void* packed, const RowScale* row_scale, size_t rows, const PanelWeights& weights,
+          size_t panel_begin, size_t panel_end, float* out, size_t ld) {
+  const size_t row_bytes = packed_row_bytes(weights.depth);
+  const Product p = {(const int16_t*)packed,
+                     row_bytes / sizeof(int16_t),
+                     row_scale,
+                     weights,
+                     panel_begin * kPanelOutputs,
+                     out,
+                     ld};
+  size_t end = panel_end * kPanelOutputs;
+  if (end > weights.outputs) end = weights.outputs;
+  if (rows <= 3) {
+    for (size_t n = p.first_output; n < end; n += kPanelOutputs) few_rows(p, rows, n);
+    return;
+  }
+  size_t block = kRowBlockBytes / row_bytes / kTileRows * kTileRows;
+  if (block < kTileRows) block = kTileRows;
+  for (size_t row = 0; row < rows; row += block) {
+    const size_t row_end = row + block < rows ? row + block : rows;
+    for (size_t n = p.first_output; n < end; n += 8) half_panel(p, row, row_end, n);
+  }
+}
+
+}  // namespace
+
+const GemmKernels gemm_kernels = {packed_row_bytes, pack_rows, gemm};
+
+}  // namespace avx2
+}  // namespace lsrt

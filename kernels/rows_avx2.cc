@@ -1,0 +1,194 @@
+// Row operations for AVX2: lanes 0 .. 7 and 8 .. 15 of rows.h are two registers. The order of operations is
+// that of rows_scalar.cc, so the results are the same bits. A row's last elements are loaded with zeros
+// behind them, which leaves sums as they are.
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/isa_sets.h"
+#include "kernels/rows_math.h"
+#include "kernels/vec_avx2.h"
+
+namespace lsrt {
+namespace avx2 {
+namespace {
+
+// The elements i .. i + 7 of a row of n, those past its end masked off.
+struct Window {
+  const bool whole;
+  const __m256i mask;
+
+  Window(size_t i, size_t n) : whole(i + 8 <= n), mask(tail_mask(whole ? 8 : i < n ? n - i : 0)) {}
+
+  __m256 load(const float* p) const { return whole ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, mask); }
+  void store(float* p, __m256 v) const { whole ? _mm256_storeu_ps(p, v) : _mm256_maskstore_ps(p, mask, v); }
+  __m256 keep(__m256 v) const { return whole ? v : _mm256_and_ps(v, _mm256_castsi256_ps(mask)); }
+};
+
+inline __m256 exp_negative(__m256 x) {
+  const __m256 in_range = _mm256_cmp_ps(x, _mm256_set1_ps(kExpMin), _CMP_GE_OQ);
+  const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(kLog2E), _mm256_set1_ps(kRoundMagic));
+  const __m256 n = _mm256_sub_ps(shifted, _mm256_set1_ps(kRoundMagic));
+  __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kLn2High), x);
+  r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kLn2Low), r);
+  __m256 p = _mm256_set1_ps(kExp5);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp4));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp3));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp2));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp1));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127));
+  const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
+  return _mm256_and_ps(_mm256_mul_ps(p, power), in_range);
+}
+
+void layer_norm(const float* x, const float* gamma, const float* beta, float eps, size_t d, float* out) {
+  __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (size_t i = 0; i < d; i += 16) {
+    for (size_t j = 0; j < 2; ++j) sum[j] = _mm256_add_ps(sum[j], Window(i + 8 * j, d).load(x + i + 8 * j));
+  }
+  const __m256 mean = _mm256_set1_ps(fold_sum(sum[0], sum[1]) / (float)d);
+  __m256 square[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (size_t i = 0; i < d; i += 16) {
+    for (size_t j = 0; j < 2; ++j) {
+      const Window at(i + 8 * j, d);
+      const __m256 diff = at.keep(_mm256_sub_ps(at.load(x + i + 8 * j), mean));
+      square[j] = _mm256_fmadd_ps(diff, diff, square[j]);
+    }
+  }
+  const float variance = fold_sum(square[0], square[1]) / (float)d;
+  const __m256 rstd = _mm256_set1_ps(1.0f / __builtin_sqrtf(variance + eps));
+  for (size_t i = 0; i < d; i += 8) {
+    const Window at(i, d);
+    const __m256 v = _mm256_mul_ps(_mm256_sub_ps(at.load(x + i), mean), rstd);
+    at.store(out + i, _mm256_fmadd_ps(v, at.load(gamma + i), at.load(beta + i)));
+  }
+}
+
+void add(const float* x, size_t n, float* y) {
+  for (size_t i = 0; i < n; i += 8) {
+    const Window at(i, n);
+    at.store(y + i, _mm256_add_ps(at.load(y + i), at.load(x + i)));
+  }
+}
+
+inline __m256 gelu8(__m256 x) {
+  const __m256 z = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-kErfMax)), _mm256_set1_ps(kErfMax));
+  const __m256 u = _mm256_fmadd_ps(_mm256_mul_ps(z, z), _mm256_set1_ps(kErfSquare), _mm256_set1_ps(-1.0f));
+  __m256 p = _mm256_set1_ps(kErf[kErfDegree]);
+#pragma GCC unroll 16
+  for (int k = kErfDegree - 1; k >= 0; --k) p = _mm256_fmadd_ps(p, u, _mm256_set1_ps(kErf[k]));
+  const __m256 erf =
+      _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(z, p), _mm256_set1_ps(-1.0f)), _mm256_set1_ps(1.0f));
+  const __m256 half = _mm256_mul_ps(_mm256_set1_ps(0.5f), x);
+  return _mm256_fmadd_ps(half, erf, half);
+}
+
+void gelu(float* x, size_t n) {
+  for (size_t i = 0; i < n; i += 8) {
+    const Window at(i, n);
+    at.store(x + i, gelu8(at.load(x + i)));
+  }
+}
+
+void relu(float* x, size_t n) {
+  for (size_t i = 0; i < n; i += 8) {
+    const Window at(i, n);
+    at.store(x + i, _mm256_max_ps(at.load(x + i), _mm256_setzero_ps()));
+  }
+}
+
+float max_of(const float* x, size_t n) {
+  __m256 m[2] = {_mm256_set1_ps(kMaskedScore), _mm256_set1_ps(kMaskedScore)};
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    m[0] = _mm256_max_ps(_mm256_loadu_ps(x + i), m[0]);
+    m[1] = _mm256_max_ps(_mm256_loadu_ps(x + i + 8), m[1]);
+  }
+  float best = fold_max(_mm256_max_ps(m[0], m[1]));
+  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
+inline __m256i to_weights(__m256 g, __m256 f) {
+  const __m256 v = _mm256_max_ps(_mm256_mul_ps(g, f), _mm256_setzero_ps());
+  return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(kSoftmaxWeightMax)));
+}
+
+float softmax_weights(float* s, const float* value_scale, size_t n, uint16_t* weight) {
+  const __m256 m = _mm256_set1_ps(max_of(s, n));
+  __m256 e_sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  __m256 g_sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  __m256 g_max[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (size_t i = 0; i < n; i += 16) {
+    for (size_t j = 0; j < 2; ++j) {
+      const __m256 e = exp_negative(_mm256_sub_ps(_mm256_loadu_ps(s + i + 8 * j), m));
+      const __m256 g = _mm256_mul_ps(e, _mm256_loadu_ps(value_scale + i + 8 * j));
+      e_sum[j] = _mm256_add_ps(e_sum[j], e);
+      g_sum[j] = _mm256_add_ps(g_sum[j], g);
+      g_max[j] = _mm256_max_ps(g, g_max[j]);
+      _mm256_storeu_ps(s + i + 8 * j, g);
+    }
+  }
+  const float total = fold_sum(e_sum[0], e_sum[1]);
+  const float peak = fold_max(_mm256_max_ps(g_max[0], g_max[1]));
+  const float by_sum = kSoftmaxSumMax / fold_sum(g_sum[0], g_sum[1]);
+  const float by_peak = (float)kSoftmaxWeightMax / peak;
+  const float f = !(peak > 0) ? 0.0f : by_sum < by_peak ? by_sum : by_peak;
+  for (size_t i = 0; i < n; i += 16) {
+    const __m256i low = to_weights(_mm256_loadu_ps(s + i), _mm256_set1_ps(f));
+    const __m256i high = to_weights(_mm256_loadu_ps(s + i + 8), _mm256_set1_ps(f));
+    _mm256_storeu_si256((__m256i*)(weight + i),
+                        _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8));
+  }
+  return f > 0 ? 1.0f / (f * total) : 0.0f;
+}
+
+float quantize_symmetric(const float* x, size_t n, int8_t* q) {
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  __m256 m = _mm256_setzero_ps();
+  for (size_t i = 0; i < n; i += 8) m = _mm256_max_ps(_mm256_and_ps(Window(i, n).load(x + i), magnitude), m);
+  const float peak = fold_max(m), scale = peak / 127.0f;
+  if (!is_normal(scale)) {
+    memset(q, 0, n);
+    return 0.0f;
+  }
+  const __m256 inverse = _mm256_set1_ps(127.0f / peak);
+  for (size_t i = 0; i < n; i += 8) {
+    const __m256 v = _mm256_max_ps(_mm256_mul_ps(Window(i, n).load(x + i), inverse), _mm256_set1_ps(-127.0f));
+    const __m256i rounded = _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(127.0f)));
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+    const __m128i bytes = _mm_packs_epi16(words, words);
+    if (i + 8 <= n) {
+      _mm_storel_epi64((__m128i*)(q + i), bytes);
+    } else {
+      memcpy(q + i, &bytes, n - i);
+    }
+  }
+  return scale;
+}
+
+void softmax(float* x, size_t n) {
+  const __m256 m = _mm256_set1_ps(max_of(x, n));
+  __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (size_t i = 0; i < n; i += 16) {
+    for (size_t j = 0; j < 2; ++j) {
+      const Window at(i + 8 * j, n);
+      const __m256 e = at.keep(exp_negative(_mm256_sub_ps(at.load(x + i + 8 * j), m)));
+      sum[j] = _mm256_add_ps(sum[j], e);
+      at.store(x + i + 8 * j, e);
+    }
+  }
+  const __m256 inverse = _mm256_set1_ps(1.0f / fold_sum(sum[0], sum[1]));
+  for (size_t i = 0; i < n; i += 8) {
+    const Window at(i, n);
+    at.store(x + i, _mm256_mul_ps(at.load(x + i), inverse));
+  }
+}
+
+}  // namespace
+
+const RowKernels row_kernels = {layer_norm, add, gelu, relu, softmax_weights, quantize_symmetric, softmax};
+
+}  // namespace avx2
+}  // namespace lsrt

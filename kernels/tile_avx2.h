@@ -1,0 +1,57 @@
+// The AVX2 micro-kernel shared by matrix products and weighted sums: int16 rows times int8 panels (gemm.h).
+// Exact. Everything is in an anonymous namespace: each file gets its own copy, and none is visible to the
+// linker.
+#pragma once
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+namespace lsrt {
+namespace avx2 {
+namespace {
+
+constexpr size_t kTileRows = 6;
+
+// sums[r][half] = the 8 sums of row a + r * lda with outputs 8 * half .. 8 * half + 7 of one panel, over
+// `groups` groups of 4 depth. kHalves = 1: only the half that w points to. The registers: 6 x 1 or 3 x 2
+// tiles hold 12 accumulators (4 outputs of 2 half sums each), 2 or 4 widened weights and one broadcast
+// activation.
+template <size_t kRows, size_t kHalves>
+inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, const int8_t* w, size_t groups,
+                                                __m256i (&sums)[kRows][kHalves]) {
+  __m256i acc[kRows][2 * kHalves];
+#pragma GCC unroll 6
+  for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (size_t j = 0; j < 2 * kHalves; ++j) acc[r][j] = _mm256_setzero_si256();
+  }
+  for (size_t g = 0; g < groups; ++g) {
+#pragma GCC unroll 2
+    for (size_t h = 0; h < kHalves; ++h) {
+      const __m256i w0 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i*)(w + 64 * g + 32 * h)));
+      const __m256i w1 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i*)(w + 64 * g + 32 * h + 16)));
+#pragma GCC unroll 6
+      for (size_t r = 0; r < kRows; ++r) {
+        const __m256i x = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i*)(a + r * lda + 4 * g)));
+        acc[r][2 * h] = _mm256_add_epi32(acc[r][2 * h], _mm256_madd_epi16(x, w0));
+        acc[r][2 * h + 1] = _mm256_add_epi32(acc[r][2 * h + 1], _mm256_madd_epi16(x, w1));
+        // Fixes the order of instructions: GCC otherwise interleaves the rows, runs out of registers and
+        // spills.
+        __asm__ volatile("" : "+x"(acc[r][2 * h]), "+x"(acc[r][2 * h + 1]));
+      }
+    }
+  }
+#pragma GCC unroll 6
+  for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (size_t h = 0; h < kHalves; ++h) {
+      const __m256i pairs = _mm256_hadd_epi32(acc[r][2 * h], acc[r][2 * h + 1]);  // outputs 0 1 4 5 2 3 6 7
+      sums[r][h] = _mm256_permute4x64_epi64(pairs, 0xd8);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace avx2
+}  // namespace lsrt
