@@ -9,7 +9,6 @@
 #include <vector>
 
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#define DOCTEST_CONFIG_TREAT_CHAR_STAR_AS_STRING
 #include <doctest/doctest.h>
 
 #include "kernels/dispatch.h"
@@ -148,7 +147,7 @@ TEST_CASE("sets are named, complete and end with scalar") {
   const size_t count = lsrt::available_kernels(&sets);
   REQUIRE(count >= 1);
   CHECK(std::string(sets[count - 1]->isa) == "scalar");
-  MESSAGE("available: ", lsrt::available_kernel_names());
+  MESSAGE("available: ", std::string(lsrt::available_kernel_names()));
   for (size_t i = 0; i < count; ++i) {
     CHECK((sets[i]->gemm.gemm != nullptr));
     CHECK((sets[i]->gemm.pack_rows != nullptr));
@@ -170,7 +169,7 @@ TEST_CASE("sets are named, complete and end with scalar") {
        }) {
     if (lsrt::find_kernels(isa, &choice)) continue;
     const bool built = choice != lsrt::KernelChoice::kNotBuilt;
-    MESSAGE("skipped: ", isa, built ? " cannot run here" : " is not built");
+    MESSAGE(std::string("skipped: ") + isa + (built ? " cannot run here" : " is not built"));
   }
 }
 
@@ -188,7 +187,8 @@ TEST_CASE("gemm") {
         const lsrt::PanelWeights w = weights.view(turn % 3 != 0);
         const size_t panels = lsrt::panel_count(outputs), split = turn % (panels + 1);
         for (const Kernels* set : sets_to_test()) {
-          INFO(set->isa, "/", rows, "x", outputs, "x", depth, " ", kind, ", seed ", kSeed);
+          INFO(std::string(set->isa), "/", rows, "x", outputs, "x", depth, " ", std::string(kind), ", seed ",
+               kSeed);
           const size_t ranges[][2] = {{0, panels}, {0, split}, {split, panels}};
           for (const auto& range : ranges) {
             if (range[0] == range[1]) continue;
@@ -214,7 +214,7 @@ TEST_CASE("gemm of the greatest depth does not overflow") {
   const std::vector<float> expected = run_gemm(scalar().gemm, x, depth, 1, w, 0, 1);
   CHECK(expected[0] == (float)(-255 * 127 * 65536) * w.scale[0]);
   for (const Kernels* set : sets_to_test()) {
-    INFO(set->isa);
+    INFO(std::string(set->isa));
     CHECK(run_gemm(set->gemm, x, depth, 1, w, 0, 1)[0] == expected[0]);
   }
 }
@@ -228,10 +228,10 @@ TEST_CASE("row operations") {
       fill("normal", gamma.data(), n, random);
       fill("normal", beta.data(), n, random);
       for (const Kernels* set : sets_to_test()) {
-        INFO(set->isa, "/", n, " ", kind, ", seed ", kSeed);
+        INFO(std::string(set->isa), "/", n, " ", std::string(kind), ", seed ", kSeed);
         // Runs one operation of both sets on a copy of x.
         const auto compare = [&](const char* operation, auto&& run) {
-          INFO(operation);
+          INFO(std::string(operation));
           Guarded<float> actual(n, 1), expected(n);
           memcpy(actual.data(), x.data(), n * sizeof(float));
           memcpy(expected.data(), x.data(), n * sizeof(float));
@@ -270,7 +270,8 @@ TEST_CASE("softmax_weights") {
         for (float& v : value_scale) v = fabsf(v);
         for (size_t i = 1; i < n; i += 1 + random() % 5) s[i] = lsrt::kMaskedScore;
         for (const Kernels* set : sets_to_test()) {
-          INFO(set->isa, "/", n, " ", kind, " ", scale_kind, ", seed ", kSeed);
+          INFO(std::string(set->isa), "/", n, " ", std::string(kind), " ", std::string(scale_kind), ", seed ",
+               kSeed);
           std::vector<float> a = s, b = s;
           Guarded<uint16_t> actual(n, 1), expected(n);
           const float factor = set->rows.softmax_weights(a.data(), value_scale.data(), n, actual.data());
@@ -297,7 +298,7 @@ TEST_CASE("weighted_sum") {
         std::vector<uint16_t> weight(rows * ld_weight);
         for (uint16_t& w : weight) w = (uint16_t)(random() % 4 ? random() % 16384 : lsrt::kSoftmaxWeightMax);
         for (const Kernels* set : sets_to_test()) {
-          INFO(set->isa, "/", rows, "x", d_head, "x", count, ", seed ", kSeed);
+          INFO(std::string(set->isa), "/", rows, "x", d_head, "x", count, ", seed ", kSeed);
           Guarded<int32_t> actual(rows * ld_acc - 5, 1), expected(rows * ld_acc - 5);
           for (size_t i = 0; i < actual.size(); ++i) actual[i] = expected[i] = (int32_t)i - 50;
           set->attn.weighted_sum(weight.data(), ld_weight, rows, values.data(), panel_stride, count, d_head,
