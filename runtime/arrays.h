@@ -26,6 +26,9 @@ struct Array {
   const int32_t* ints() const { return reinterpret_cast<const int32_t*>(bytes.data()); }
 };
 
+// Zeros.
+Array make_array(std::string name, DataType type, std::vector<uint32_t> shape);
+
 struct ArrayOptions {
   std::string backend = "cpu";
   std::string isa;            // "": LSRT_ISA or the best one

@@ -1,5 +1,5 @@
-// A file that appears whole or not at all: written under a temporary name beside the target, then renamed over it.
-// A reader never sees a part of it, and a failed or abandoned write leaves the old target as it was.
+// A file that appears whole or not at all: written under a temporary name beside the target, then renamed
+// over it. A reader never sees a part of it, and a failed or abandoned write leaves the old target as it was.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@ namespace lsrt {
 
 class AtomicFile {
  public:
-  // Starts the temporary file. Error::kFile: no such folder, not permitted, the target exists and is not a regular
-  // file (a folder, a device).
+  // Starts the temporary file. Error::kFile: no such folder, not permitted, the target exists and is not a
+  // regular file (a folder, a device).
   static Result<AtomicFile> open(const std::string& path);
 
   AtomicFile(AtomicFile&& other) noexcept;

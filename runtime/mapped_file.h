@@ -1,6 +1,6 @@
-// A whole file mapped into memory, read-only. Pages are loaded on first use and can be dropped by the system, so that
-// a large file costs address space and not memory. The file must not be shortened while it is mapped: reading past
-// its new end kills the process (SIGBUS), as with any mapping.
+// A whole file mapped into memory, read-only. Pages are loaded on first use and can be dropped by the system,
+// so that a large file costs address space and not memory. The file must not be shortened while it is mapped:
+// reading past its new end kills the process (SIGBUS), as with any mapping.
 #pragma once
 
 #include <cstddef>

@@ -1,0 +1,138 @@
+// What a device does for the models' code. A backend prepares weights once, owns device memory, and runs launches: plain
+// functions over device pointers, executed in order on a Stream. Launches never fail and never allocate; a device error
+// sticks to the stream and comes back from synchronize(). The models' code never dereferences device memory and
+// calls no kernel but through this interface, so that a backend may put memory and work where it likes.
+//
+// Rows are float32 and contiguous. All results are independent of the number of threads and of how
+// rows are grouped into launches; in int8 models, to the last bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "runtime/model.h"
+#include "runtime/status.h"
+
+namespace lsrt {
+
+// A linear layer ready to run; owned by the backend that prepared it.
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  size_t outputs = 0, inputs = 0;
+};
+
+// An ordered queue of launches with the threads (or device queue) and workspace that they use. One thread at a time.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+};
+
+// ---- causal long-short attention (spec section 1) -------------------------------------------------------------------
+
+// Extents of one layer's streaming state. block and memory are multiples of chunk; memory >= window.
+struct CausalShape {
+  size_t heads, head_dim, window, chunk, rank;
+  size_t block, memory;  // tokens
+  size_t max_rows;       // of one step, at most block
+  bool int8;             // caches int8 with scales, else float32
+
+  size_t width() const { return heads * head_dim; }
+  size_t memory_summaries() const { return memory / chunk * rank; }
+  size_t block_summaries() const { return block / chunk * rank; }
+  size_t positions() const { return memory_summaries() + block_summaries(); }
+};
+
+struct CausalLayer {
+  const CausalLongShort* weights;
+  CausalShape shape;
+  void* state;                     // causal_state_bytes(), zeroed before the first reset
+  const TensorView* chunk_positions;  // of weights, or the session's own where it needs more rows
+};
+
+// Consecutive tokens of one stream, none past the end of their block. x are the mixer's input rows [rows, width] (after
+// the norm, where it comes first), qkv = weights->qkv(x) [rows, 3 width + heads * rank].
+struct CausalStep {
+  uint64_t position;  // of the first row in the stream
+  size_t rows;
+  const float* x;
+  const float* qkv;
+
+  size_t chunks_completed(size_t chunk) const { return (position % chunk + rows) / chunk; }
+};
+
+// ---- the interface --------------------------------------------------------------------------------------------------
+
+class Backend {
+ public:
+  // name: "cpu". isa: "" for LSRT_ISA or the best kernel set. Errors: kArgument, kUnsupported.
+  static Result<std::unique_ptr<Backend>> create(const std::string& name, const std::string& isa);
+
+  virtual ~Backend() = default;
+  virtual const char* name() const = 0;
+  virtual const char* isa() const = 0;
+
+  // -- preparation ----------------------------------------------------------------------------------------------------
+
+  // Prepares a linear layer, once for equal views; the model must outlive the backend. Thread-safe.
+  virtual Result<const Linear*> prepare(const LinearView& view) = 0;
+  // Device memory, 64-byte aligned and zeroed.
+  virtual Result<void*> allocate(size_t bytes) = 0;
+  virtual void release(void* memory) = 0;
+  // threads: 1 ..; workspace: bytes, the largest *_workspace_bytes() of the launches to come.
+  virtual Result<std::unique_ptr<Stream>> create_stream(size_t threads, size_t workspace) = 0;
+
+  virtual void copy_to_device(Stream& stream, void* device, const void* host, size_t bytes) = 0;
+  virtual void copy_to_host(Stream& stream, void* host, const void* device, size_t bytes) = 0;
+  // Waits for all launches; the first error since the last call.
+  virtual Status synchronize(Stream& stream) = 0;
+
+  // -- launches -------------------------------------------------------------------------------------------------------
+
+  // y[rows, outputs] = activation(linear(x[rows, inputs]))
+  virtual size_t linear_workspace_bytes(const Linear& linear, size_t rows, size_t threads) const = 0;
+  virtual void linear(Stream& stream, const Linear& linear, const float* x, size_t rows, Activation activation,
+                      float* y) = 0;
+
+  // x += residual (unless null); y = norm(x) over rows of `width`. y may be x.
+  virtual void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows, float* x,
+                        float* y) = 0;
+
+  // y[n] += x[n]
+  virtual void add(Stream& stream, const float* x, size_t n, float* y) = 0;
+
+  // y[i] = embedding[tokens[i]] * scale + positions[i] (positions may be null; tokens are in range)
+  virtual void embed(Stream& stream, const TokenStem& stem, size_t width, const int32_t* tokens, size_t rows,
+                     const float* positions, float* y) = 0;
+
+  // -- causal long-short attention --------------------------------------------------------------------------------------
+  // A step is: append; where chunks were completed, the qkv layer on their compressed rows and remember; attend.
+
+  virtual size_t causal_state_bytes(const CausalShape& shape) const = 0;
+  virtual size_t causal_workspace_bytes(const CausalShape& shape, size_t threads) const = 0;
+
+  // Starts a stream: an endless past of zero layer inputs. zero_qkv = qkv of the mixer's input row for a zero layer input.
+  virtual void causal_reset(Stream& stream, const CausalLayer& layer, const float* zero_qkv) = 0;
+
+  // Stores the rows' keys and values in the window, the summaries (block form) of the chunks they complete, and writes the
+  // compressed inputs of those chunks to compressed[chunks_completed * rank, width].
+  virtual void causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* compressed) = 0;
+
+  // Stores the memory form of the completed chunks' summaries: compressed_qkv[chunks_completed * rank, ...] = qkv(compressed).
+  // They are seen from the next block on.
+  virtual void causal_remember(Stream& stream, const CausalLayer& layer, const CausalStep& step,
+                               const float* compressed_qkv) = 0;
+
+  // y[rows, width] = attention of the step's queries, before the output projection.
+  virtual void causal_attend(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* y) = 0;
+
+  // Position table [heads, rows, head_dim] from rows[rows, width]: in int8 layers quantized per head and row. `memory`
+  // has position_table_bytes(); the view points into it.
+  virtual size_t position_table_bytes(const CausalShape& shape, size_t rows) const = 0;
+  virtual TensorView make_position_table(Stream& stream, const CausalShape& shape, const float* rows, size_t count,
+                                         void* memory) = 0;
+};
+
+}  // namespace lsrt

@@ -1,0 +1,86 @@
+// The CPU backend: own kernels (kernels/) on int8 panels read in place from the model file, XNNPACK for float32 matrix
+// products, pthreadpool for threads.
+#pragma once
+
+#include <pthreadpool.h>
+
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "kernels/dispatch.h"
+#include "runtime/backend.h"
+#include "runtime/carver.h"
+
+namespace lsrt {
+
+class CpuStream : public Stream {
+ public:
+  CpuStream(pthreadpool_t pool, size_t threads, uint8_t* workspace) : pool_(pool), threads_(threads), workspace_(workspace) {}
+  ~CpuStream() override;
+
+  pthreadpool_t pool() const { return pool_; }  // null: one thread
+  size_t threads() const { return threads_; }
+  uint8_t* workspace() const { return workspace_; }
+
+  // f(i, thread) for i < n, thread < threads(); returns when all are done.
+  template <typename F>
+  void parallel(size_t n, const F& f) const {
+    if (n == 1 || pool_ == nullptr) {
+      for (size_t i = 0; i < n; ++i) f(i, 0);
+      return;
+    }
+    pthreadpool_parallelize_1d_with_thread(
+        pool_, [](void* g, size_t thread, size_t i) { (*static_cast<const F*>(g))(i, thread); },
+        const_cast<void*>(static_cast<const void*>(&f)), n, 0);
+  }
+
+ private:
+  pthreadpool_t pool_;
+  size_t threads_;
+  uint8_t* workspace_;
+};
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(const Kernels& kernels) : kernels_(kernels) {}
+
+  const char* name() const override { return "cpu"; }
+  const char* isa() const override { return kernels_.isa; }
+
+  Result<const Linear*> prepare(const LinearView& view) override;
+  Result<void*> allocate(size_t bytes) override;
+  void release(void* memory) override;
+  Result<std::unique_ptr<Stream>> create_stream(size_t threads, size_t workspace) override;
+  void copy_to_device(Stream&, void* device, const void* host, size_t bytes) override;
+  void copy_to_host(Stream&, void* host, const void* device, size_t bytes) override;
+  Status synchronize(Stream& stream) override;
+
+  size_t linear_workspace_bytes(const Linear& linear, size_t rows, size_t threads) const override;
+  void linear(Stream& stream, const Linear& linear, const float* x, size_t rows, Activation activation,
+              float* y) override;
+  void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows, float* x,
+                float* y) override;
+  void add(Stream& stream, const float* x, size_t n, float* y) override;
+  void embed(Stream& stream, const TokenStem& stem, size_t width, const int32_t* tokens, size_t rows,
+             const float* positions, float* y) override;
+
+  size_t causal_state_bytes(const CausalShape& shape) const override;
+  size_t causal_workspace_bytes(const CausalShape& shape, size_t threads) const override;
+  void causal_reset(Stream& stream, const CausalLayer& layer, const float* zero_qkv) override;
+  void causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* compressed) override;
+  void causal_remember(Stream& stream, const CausalLayer& layer, const CausalStep& step,
+                       const float* compressed_qkv) override;
+  void causal_attend(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* y) override;
+  size_t position_table_bytes(const CausalShape& shape, size_t rows) const override;
+  TensorView make_position_table(Stream& stream, const CausalShape& shape, const float* rows, size_t count,
+                                 void* memory) override;
+
+ private:
+  const Kernels& kernels_;
+  std::mutex prepare_mutex_;
+  std::map<std::pair<const void*, const void*>, std::unique_ptr<Linear>> prepared_;  // by weight and bias address
+};
+
+}  // namespace lsrt
