@@ -63,9 +63,6 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
       case 2:
         tile_sums<2, 2>(s, 0, e);
         break;
-      case 3:
-        tile_sums<3, 2>(s, 0, e);
-        break;
       default:
         half_panel(s, rows, e);
         half_panel(s, rows, e + 8);

@@ -114,8 +114,6 @@ void few_rows(const Product& p, size_t rows, size_t n) {
       return tile_outputs<1, 2>(p, 0, n);
     case 2:
       return tile_outputs<2, 2>(p, 0, n);
-    case 3:
-      return tile_outputs<3, 2>(p, 0, n);
   }
 }
 
@@ -149,7 +147,7 @@ void gemm(const void* packed, const RowScale* row_scale, size_t rows, const Pane
                      ld};
   size_t end = panel_end * kPanelOutputs;
   if (end > weights.outputs) end = weights.outputs;
-  if (rows <= 3) {
+  if (rows <= 2) {
     for (size_t n = p.first_output; n < end; n += kPanelOutputs) few_rows(p, rows, n);
     return;
   }

@@ -12,17 +12,32 @@ namespace lsrt {
 namespace avx2 {
 namespace {
 
-// The elements i .. i + 7 of a row of n, those past its end masked off.
-struct Window {
-  const bool whole;
-  const __m256i mask;
-
-  Window(size_t i, size_t n) : whole(i + 8 <= n), mask(tail_mask(whole ? 8 : i < n ? n - i : 0)) {}
-
-  __m256 load(const float* p) const { return whole ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, mask); }
-  void store(float* p, __m256 v) const { whole ? _mm256_storeu_ps(p, v) : _mm256_maskstore_ps(p, mask, v); }
-  __m256 keep(__m256 v) const { return whole ? v : _mm256_and_ps(v, _mm256_castsi256_ps(mask)); }
+// Eight elements of a row: all inside it, or only the first n.
+struct Whole {
+  __m256 load(const float* p) const { return _mm256_loadu_ps(p); }
+  void store(float* p, __m256 v) const { _mm256_storeu_ps(p, v); }
+  __m256 keep(__m256 v) const { return v; }
 };
+
+struct Part {
+  __m256i mask;
+  explicit Part(size_t n) : mask(tail_mask(n < 8 ? n : 8)) {}
+  __m256 load(const float* p) const { return _mm256_maskload_ps(p, mask); }
+  void store(float* p, __m256 v) const { _mm256_maskstore_ps(p, mask, v); }
+  __m256 keep(__m256 v) const { return _mm256_and_ps(v, _mm256_castsi256_ps(mask)); }
+};
+
+// Calls step(i, j, at) for the elements i .. i + 7 of a row, j = 0 for lanes 0 .. 7, 1 for lanes 8 .. 15.
+template <typename Step>
+inline __attribute__((always_inline)) void for_each8(size_t n, Step step) {
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    step(i, 0, Whole());
+    step(i + 8, 1, Whole());
+  }
+  if (i < n) step(i, 0, Part(n - i));
+  if (i + 8 < n) step(i + 8, 1, Part(n - i - 8));
+}
 
 inline __m256 exp_negative(__m256 x) {
   const __m256 in_range = _mm256_cmp_ps(x, _mm256_set1_ps(kExpMin), _CMP_GE_OQ);
@@ -30,12 +45,11 @@ inline __m256 exp_negative(__m256 x) {
   const __m256 n = _mm256_sub_ps(shifted, _mm256_set1_ps(kRoundMagic));
   __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kLn2High), x);
   r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kLn2Low), r);
-  __m256 p = _mm256_set1_ps(kExp5);
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp4));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp3));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp2));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExp1));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  const __m256 r2 = _mm256_mul_ps(r, r);
+  const __m256 low = _mm256_fmadd_ps(_mm256_set1_ps(kExp2), r, _mm256_set1_ps(kExp1));
+  __m256 high = _mm256_fmadd_ps(_mm256_set1_ps(kExp4), r, _mm256_set1_ps(kExp3));
+  high = _mm256_fmadd_ps(_mm256_set1_ps(kExp5), r2, high);
+  const __m256 p = _mm256_fmadd_ps(_mm256_fmadd_ps(high, r2, low), r, _mm256_set1_ps(1.0f));
   const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127));
   const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
   return _mm256_and_ps(_mm256_mul_ps(p, power), in_range);
@@ -43,58 +57,51 @@ inline __m256 exp_negative(__m256 x) {
 
 void layer_norm(const float* x, const float* gamma, const float* beta, float eps, size_t d, float* out) {
   __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (size_t i = 0; i < d; i += 16) {
-    for (size_t j = 0; j < 2; ++j) sum[j] = _mm256_add_ps(sum[j], Window(i + 8 * j, d).load(x + i + 8 * j));
-  }
+  for_each8(d, [&](size_t i, size_t j, auto at) { sum[j] = _mm256_add_ps(sum[j], at.load(x + i)); });
   const __m256 mean = _mm256_set1_ps(fold_sum(sum[0], sum[1]) / (float)d);
   __m256 square[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (size_t i = 0; i < d; i += 16) {
-    for (size_t j = 0; j < 2; ++j) {
-      const Window at(i + 8 * j, d);
-      const __m256 diff = at.keep(_mm256_sub_ps(at.load(x + i + 8 * j), mean));
-      square[j] = _mm256_fmadd_ps(diff, diff, square[j]);
-    }
-  }
+  for_each8(d, [&](size_t i, size_t j, auto at) {
+    const __m256 diff = at.keep(_mm256_sub_ps(at.load(x + i), mean));
+    square[j] = _mm256_fmadd_ps(diff, diff, square[j]);
+  });
   const float variance = fold_sum(square[0], square[1]) / (float)d;
   const __m256 rstd = _mm256_set1_ps(1.0f / __builtin_sqrtf(variance + eps));
-  for (size_t i = 0; i < d; i += 8) {
-    const Window at(i, d);
+  for_each8(d, [&](size_t i, size_t, auto at) {
     const __m256 v = _mm256_mul_ps(_mm256_sub_ps(at.load(x + i), mean), rstd);
     at.store(out + i, _mm256_fmadd_ps(v, at.load(gamma + i), at.load(beta + i)));
-  }
+  });
 }
 
 void add(const float* x, size_t n, float* y) {
-  for (size_t i = 0; i < n; i += 8) {
-    const Window at(i, n);
-    at.store(y + i, _mm256_add_ps(at.load(y + i), at.load(x + i)));
-  }
+  for_each8(
+      n, [&](size_t i, size_t, auto at) { at.store(y + i, _mm256_add_ps(at.load(y + i), at.load(x + i))); });
 }
 
 inline __m256 gelu8(__m256 x) {
-  const __m256 z = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-kErfMax)), _mm256_set1_ps(kErfMax));
-  const __m256 u = _mm256_fmadd_ps(_mm256_mul_ps(z, z), _mm256_set1_ps(kErfSquare), _mm256_set1_ps(-1.0f));
-  __m256 p = _mm256_set1_ps(kErf[kErfDegree]);
-#pragma GCC unroll 16
-  for (int k = kErfDegree - 1; k >= 0; --k) p = _mm256_fmadd_ps(p, u, _mm256_set1_ps(kErf[k]));
+  __m256 u = _mm256_fmadd_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(kErfSquare), _mm256_set1_ps(-1.0f));
+  u = _mm256_min_ps(u, _mm256_set1_ps(1.0f));
+  const __m256 u2 = _mm256_mul_ps(u, u);
+  __m256 even = _mm256_set1_ps(kErf[kErfDegree - 1]), odd = _mm256_set1_ps(kErf[kErfDegree]);
+#pragma GCC unroll 8
+  for (int k = kErfDegree - 3; k >= 0; k -= 2) {
+    even = _mm256_fmadd_ps(even, u2, _mm256_set1_ps(kErf[k]));
+    odd = _mm256_fmadd_ps(odd, u2, _mm256_set1_ps(kErf[k + 1]));
+  }
+  const __m256 p = _mm256_fmadd_ps(odd, u, even);
   const __m256 erf =
-      _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(z, p), _mm256_set1_ps(-1.0f)), _mm256_set1_ps(1.0f));
+      _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(x, p), _mm256_set1_ps(-1.0f)), _mm256_set1_ps(1.0f));
   const __m256 half = _mm256_mul_ps(_mm256_set1_ps(0.5f), x);
   return _mm256_fmadd_ps(half, erf, half);
 }
 
 void gelu(float* x, size_t n) {
-  for (size_t i = 0; i < n; i += 8) {
-    const Window at(i, n);
-    at.store(x + i, gelu8(at.load(x + i)));
-  }
+  for_each8(n, [&](size_t i, size_t, auto at) { at.store(x + i, gelu8(at.load(x + i))); });
 }
 
 void relu(float* x, size_t n) {
-  for (size_t i = 0; i < n; i += 8) {
-    const Window at(i, n);
+  for_each8(n, [&](size_t i, size_t, auto at) {
     at.store(x + i, _mm256_max_ps(at.load(x + i), _mm256_setzero_ps()));
-  }
+  });
 }
 
 float max_of(const float* x, size_t n) {
@@ -119,16 +126,14 @@ float softmax_weights(float* s, const float* value_scale, size_t n, uint16_t* we
   __m256 e_sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   __m256 g_sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   __m256 g_max[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (size_t i = 0; i < n; i += 16) {
-    for (size_t j = 0; j < 2; ++j) {
-      const __m256 e = exp_negative(_mm256_sub_ps(_mm256_loadu_ps(s + i + 8 * j), m));
-      const __m256 g = _mm256_mul_ps(e, _mm256_loadu_ps(value_scale + i + 8 * j));
-      e_sum[j] = _mm256_add_ps(e_sum[j], e);
-      g_sum[j] = _mm256_add_ps(g_sum[j], g);
-      g_max[j] = _mm256_max_ps(g, g_max[j]);
-      _mm256_storeu_ps(s + i + 8 * j, g);
-    }
-  }
+  for_each8(n, [&](size_t i, size_t j, auto at) {
+    const __m256 e = exp_negative(_mm256_sub_ps(at.load(s + i), m));
+    const __m256 g = _mm256_mul_ps(e, at.load(value_scale + i));
+    e_sum[j] = _mm256_add_ps(e_sum[j], e);
+    g_sum[j] = _mm256_add_ps(g_sum[j], g);
+    g_max[j] = _mm256_max_ps(g, g_max[j]);
+    at.store(s + i, g);
+  });
   const float total = fold_sum(e_sum[0], e_sum[1]);
   const float peak = fold_max(_mm256_max_ps(g_max[0], g_max[1]));
   const float by_sum = kSoftmaxSumMax / fold_sum(g_sum[0], g_sum[1]);
@@ -145,16 +150,18 @@ float softmax_weights(float* s, const float* value_scale, size_t n, uint16_t* we
 
 float quantize_symmetric(const float* x, size_t n, int8_t* q) {
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-  __m256 m = _mm256_setzero_ps();
-  for (size_t i = 0; i < n; i += 8) m = _mm256_max_ps(_mm256_and_ps(Window(i, n).load(x + i), magnitude), m);
-  const float peak = fold_max(m), scale = peak / 127.0f;
+  __m256 m[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for_each8(n, [&](size_t i, size_t j, auto at) {
+    m[j] = _mm256_max_ps(_mm256_and_ps(at.load(x + i), magnitude), m[j]);
+  });
+  const float peak = fold_max(_mm256_max_ps(m[0], m[1])), scale = peak / 127.0f;
   if (!is_normal(scale)) {
     memset(q, 0, n);
     return 0.0f;
   }
   const __m256 inverse = _mm256_set1_ps(127.0f / peak);
-  for (size_t i = 0; i < n; i += 8) {
-    const __m256 v = _mm256_max_ps(_mm256_mul_ps(Window(i, n).load(x + i), inverse), _mm256_set1_ps(-127.0f));
+  for_each8(n, [&](size_t i, size_t, auto at) {
+    const __m256 v = _mm256_max_ps(_mm256_mul_ps(at.load(x + i), inverse), _mm256_set1_ps(-127.0f));
     const __m256i rounded = _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(127.0f)));
     const __m128i words =
         _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
@@ -164,26 +171,20 @@ float quantize_symmetric(const float* x, size_t n, int8_t* q) {
     } else {
       memcpy(q + i, &bytes, n - i);
     }
-  }
+  });
   return scale;
 }
 
 void softmax(float* x, size_t n) {
   const __m256 m = _mm256_set1_ps(max_of(x, n));
   __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (size_t i = 0; i < n; i += 16) {
-    for (size_t j = 0; j < 2; ++j) {
-      const Window at(i + 8 * j, n);
-      const __m256 e = at.keep(exp_negative(_mm256_sub_ps(at.load(x + i + 8 * j), m)));
-      sum[j] = _mm256_add_ps(sum[j], e);
-      at.store(x + i + 8 * j, e);
-    }
-  }
+  for_each8(n, [&](size_t i, size_t j, auto at) {
+    const __m256 e = at.keep(exp_negative(_mm256_sub_ps(at.load(x + i), m)));
+    sum[j] = _mm256_add_ps(sum[j], e);
+    at.store(x + i, e);
+  });
   const __m256 inverse = _mm256_set1_ps(1.0f / fold_sum(sum[0], sum[1]));
-  for (size_t i = 0; i < n; i += 8) {
-    const Window at(i, n);
-    at.store(x + i, _mm256_mul_ps(at.load(x + i), inverse));
-  }
+  for_each8(n, [&](size_t i, size_t, auto at) { at.store(x + i, _mm256_mul_ps(at.load(x + i), inverse)); });
 }
 
 }  // namespace

@@ -169,7 +169,7 @@ TEST_CASE("sets are named, complete and end with scalar") {
        }) {
     if (lsrt::find_kernels(isa, &choice)) continue;
     const bool built = choice != lsrt::KernelChoice::kNotBuilt;
-    MESSAGE(std::string("skipped: ") + isa + (built ? " cannot run here" : " is not built"));
+    MESSAGE("skipped: ", std::string(isa), std::string(built ? " cannot run here" : " is not built"));
   }
 }
 
