@@ -63,6 +63,44 @@ struct CausalStep {
   size_t chunks_completed(size_t chunk) const { return (position % chunk + rows) / chunk; }
 };
 
+// ---- bidirectional attention (spec sections 2 and 3) ----------------------------------------------------------------
+
+// Rows are cut into groups; the queries of a group see the group's keys and the global keys, in one softmax. Windows of a
+// sequence, windows of an image and full attention (one group) are all of this kind. Keys and values are final (normed),
+// queries are scaled; head a owns columns [a * head_dim, (a + 1) * head_dim).
+struct GroupedAttention {
+  size_t heads, head_dim;
+  const float *query, *key, *value;           // rows, `stride` floats apart
+  size_t stride;
+  const float *global_key, *global_value;     // [globals, width], global_stride apart: seen by every query
+  size_t globals, global_stride;
+  size_t groups, group_queries, group_keys;
+  const int32_t* query_rows;                  // [groups, group_queries] (device); -1: none
+  const int32_t* key_rows;                    // [groups, group_keys] (device); -1: masked
+  const float* bias;                          // [heads, group_queries, group_keys] added to the scores, or null
+  bool int8;                                  // keys and values rounded to int8 per (row, head), else float32
+  float* out;                                 // rows, out_stride apart; rows of no group are not written
+  size_t out_stride;
+};
+
+// Landmark rows: p = softmax over rows of score[., a * rank + j]; out[j][slice of head a] = sum_t p[t] * x_t[slice], for x = key
+// and value.
+struct Landmarks {
+  size_t heads, head_dim, rank, rows;
+  const float *score, *key, *value;  // rows, `stride` floats apart
+  size_t stride;
+  float *out_key, *out_value;        // [rank, width]
+};
+
+// The cls row attends to the outputs of all others: p = softmax([q.k, q.x_t ...]) per head; out = p_0 v + sum_t p_t x_t.
+struct ClsAttention {
+  size_t heads, head_dim, rows;
+  const float *query, *key, *value;  // [width] of the cls row
+  const float* x;                    // rows, `stride` floats apart
+  size_t stride;
+  float* out;                        // [width]
+};
+
 // ---- the interface --------------------------------------------------------------------------------------------------
 
 class Backend {
