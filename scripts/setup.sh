@@ -195,13 +195,15 @@ build_sysroot() {
   if [ "$archive_id" = ubuntu ]; then archive_uri=http://ports.ubuntu.com/ubuntu-ports/; fi
   # shellcheck disable=SC1091
   local suite; suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-  local wanted=(libjpeg62-turbo libjpeg62-turbo-dev libpng16-16 libpng-dev zlib1g zlib1g-dev)
-  [ "$archive_id" != ubuntu ] || wanted=(libjpeg-turbo8 libjpeg-turbo8-dev libpng16-16t64 libpng-dev zlib1g zlib1g-dev)
+  local wanted=(libjpeg62-turbo-dev libpng-dev zlib1g-dev)
+  [ "$archive_id" != ubuntu ] || wanted=(libjpeg-turbo8-dev libpng-dev zlib1g-dev)
   (cd "$work/debs" && private_apt "$suite" arm64 download "${wanted[@]}") >>"$log" 2>&1 ||
     die "could not fetch for aarch64: ${wanted[*]}"
   for package in "$work"/debs/*.deb; do
     dpkg-deb -x "$package" "$work/result" >>"$log" 2>&1 || die "could not unpack $package"
   done
+  cp -r "$work/result/usr/include/aarch64-linux-gnu/." "$work/result/usr/include/"
+  find "$work/result" -name '*.so*' -delete  # links to other packages; the static libraries are enough
   rm -rf "$deps/sysroot-aarch64"
   mv "$work/result" "$deps/sysroot-aarch64"
   rm -rf "$work"
