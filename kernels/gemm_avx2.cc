@@ -12,40 +12,6 @@ namespace {
 
 size_t packed_row_bytes(size_t depth) { return round_up(depth * sizeof(int16_t), 64); }
 
-inline float clamp(float v, float lo, float hi) {
-  v = v > lo ? v : lo;
-  return v < hi ? v : hi;
-}
-
-RowScale row_scale_of(const float* x, size_t depth) {
-  __m256 lo[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  __m256 hi[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  size_t k = 0;
-  for (; k + 16 <= depth; k += 16) {
-    for (int j = 0; j < 2; ++j) {
-      const __m256 v = _mm256_loadu_ps(x + k + 8 * j);
-      lo[j] = _mm256_min_ps(v, lo[j]);
-      hi[j] = _mm256_max_ps(v, hi[j]);
-    }
-  }
-  for (; k < depth; k += 8) {
-    const __m256 v =
-        depth - k >= 8 ? _mm256_loadu_ps(x + k) : _mm256_maskload_ps(x + k, tail_mask(depth - k));
-    lo[0] = _mm256_min_ps(v, lo[0]);
-    hi[0] = _mm256_max_ps(v, hi[0]);
-  }
-  const float low = fold_min(_mm256_min_ps(lo[0], lo[1]));
-  const float high = fold_max(_mm256_max_ps(hi[0], hi[1]));
-  float scale = (high - low) / 255.0f;
-  if (!is_normal(scale)) scale = 1.0f;
-  return {scale, (int32_t)__builtin_rintf(clamp(-128.0f - low / scale, -128.0f, 127.0f))};
-}
-
-inline __m256i quantize8(__m256 v, __m256 inverse, __m256 lowest, __m256 highest) {
-  v = _mm256_max_ps(_mm256_mul_ps(v, inverse), lowest);
-  return _mm256_cvtps_epi32(_mm256_min_ps(v, highest));
-}
-
 void pack_rows(const float* x, size_t ld, size_t rows, size_t depth, void* packed, RowScale* row_scale) {
   const size_t row_values = packed_row_bytes(depth) / sizeof(int16_t);
   for (size_t i = 0; i < rows; ++i, x += ld) {

@@ -1,10 +1,12 @@
-// Small AVX2 helpers for float rows, one private copy a file. min and max return their second operand where
+// AVX2 helpers for float rows, one private copy a file. min and max return their second operand where
 // one is NaN: accumulators go second.
 #pragma once
 
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "kernels/gemm.h"
 
 namespace lsrt {
 namespace avx2 {
@@ -34,6 +36,43 @@ inline float fold_sum(__m256 low, __m256 high) {
   __m128 m = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   m = _mm_add_ps(m, _mm_movehl_ps(m, m));
   return _mm_cvtss_f32(_mm_add_ss(m, _mm_movehdup_ps(m)));
+}
+
+inline float clamp(float v, float lo, float hi) {
+  v = v > lo ? v : lo;
+  return v < hi ? v : hi;
+}
+
+// The quantization of gemm.h.
+inline RowScale row_scale_of(const float* x, size_t depth) {
+  __m256 lo[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  __m256 hi[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  size_t k = 0;
+  for (; k + 16 <= depth; k += 16) {
+    for (int j = 0; j < 2; ++j) {
+      const __m256 v = _mm256_loadu_ps(x + k + 8 * j);
+      lo[j] = _mm256_min_ps(v, lo[j]);
+      hi[j] = _mm256_max_ps(v, hi[j]);
+    }
+  }
+  for (; k < depth; k += 8) {
+    const __m256 v =
+        depth - k >= 8 ? _mm256_loadu_ps(x + k) : _mm256_maskload_ps(x + k, tail_mask(depth - k));
+    lo[0] = _mm256_min_ps(v, lo[0]);
+    hi[0] = _mm256_max_ps(v, hi[0]);
+  }
+  const float low = fold_min(_mm256_min_ps(lo[0], lo[1]));
+  const float high = fold_max(_mm256_max_ps(hi[0], hi[1]));
+  float scale = (high - low) / 255.0f;
+  if (!is_normal(scale)) scale = 1.0f;
+  return {scale, (int32_t)__builtin_rintf(clamp(-128.0f - low / scale, -128.0f, 127.0f))};
+}
+
+// q - zero_point of 8 values; lowest = -128 - zero_point, highest = 127 - zero_point: clamping to these
+// integers before rounding gives the same q and keeps the conversion in range.
+inline __m256i quantize8(__m256 v, __m256 inverse, __m256 lowest, __m256 highest) {
+  v = _mm256_max_ps(_mm256_mul_ps(v, inverse), lowest);
+  return _mm256_cvtps_epi32(_mm256_min_ps(v, highest));
 }
 
 }  // namespace
