@@ -216,13 +216,15 @@ class HeaderReader {
     std::sort(ranges.begin(), ranges.end(), [](const ByteRange& a, const ByteRange& b) {
       return std::make_pair(a.begin, a.size) < std::make_pair(b.begin, b.size);
     });
+    ranges.push_back({file_.size() - data_begin_, 0});  // the end of the data
     uint64_t end = 0;
     for (const ByteRange& range : ranges) {
-      if (range.begin != end) break;
+      if (range.begin != end) {
+        return error("the tensors leave a hole or overlap at byte " + std::to_string(data_begin_ + end));
+      }
       end += range.size;
     }
-    if (end == file_.size() - data_begin_) return {};
-    return error("the tensors leave a hole or overlap at byte " + std::to_string(data_begin_ + end));
+    return {};
   }
 
   const std::string& path_;
