@@ -70,8 +70,8 @@ struct CausalStep {
 // queries are scaled; head a owns columns [a * head_dim, (a + 1) * head_dim).
 struct GroupedAttention {
   size_t heads, head_dim;
-  const float *query, *key, *value;           // rows, `stride` floats apart
-  size_t stride;
+  const float *query, *key, *value;           // [rows], `stride` floats apart
+  size_t rows, stride;                        // query_rows and key_rows are below `rows`
   const float *global_key, *global_value;     // [globals, width], global_stride apart: seen by every query
   size_t globals, global_stride;
   size_t groups, group_queries, group_keys;
@@ -99,6 +99,17 @@ struct ClsAttention {
   const float* x;                    // rows, `stride` floats apart
   size_t stride;
   float* out;                        // [width]
+};
+
+// ---- images ---------------------------------------------------------------------------------------------------------
+
+// A square picture that is cut into grid x grid patches of patch x patch.
+struct PatchSource {
+  enum class Layout { kPlanes, kRows };
+  Layout layout;
+  const float* data;  // kPlanes: [channels, side, side]; kRows: [side * side, channels]
+  size_t channels, grid, patch;
+  size_t side() const { return grid * patch; }
 };
 
 // ---- the interface --------------------------------------------------------------------------------------------------
@@ -138,6 +149,10 @@ class Backend {
   virtual void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows, float* x,
                         float* y) = 0;
 
+  // y = norm(x) over rows of `width`, x_stride and y_stride floats apart. y may be x.
+  virtual void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride,
+                          size_t rows, float* y, size_t y_stride) = 0;
+
   // y[n] += x[n]
   virtual void add(Stream& stream, const float* x, size_t n, float* y) = 0;
 
@@ -171,6 +186,26 @@ class Backend {
   virtual size_t position_table_bytes(const CausalShape& shape, size_t rows) const = 0;
   virtual TensorView make_position_table(Stream& stream, const CausalShape& shape, const float* rows, size_t count,
                                          void* memory) = 0;
+
+  // -- bidirectional attention ------------------------------------------------------------------------------------------
+  // Workspace sizes look at extents only.
+
+  virtual size_t grouped_attention_workspace_bytes(const GroupedAttention& shape, size_t threads) const = 0;
+  virtual void grouped_attention(Stream& stream, const GroupedAttention& attention) = 0;
+
+  virtual size_t landmarks_workspace_bytes(const Landmarks& shape, size_t threads) const = 0;
+  virtual void landmarks(Stream& stream, const Landmarks& landmarks) = 0;  // rank is not 0
+
+  virtual size_t cls_attention_workspace_bytes(const ClsAttention& shape, size_t threads) const = 0;
+  virtual void cls_attention(Stream& stream, const ClsAttention& attention) = 0;
+
+  // -- images and pooling -----------------------------------------------------------------------------------------------
+
+  // patches[grid * grid, channels * patch * patch], each in the order (channel, y, x).
+  virtual void extract_patches(Stream& stream, const PatchSource& source, float* patches) = 0;
+
+  // out[width] = (sum of x[rows, width]) / divisor
+  virtual void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor, float* out) = 0;
 };
 
 }  // namespace lsrt

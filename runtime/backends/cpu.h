@@ -62,6 +62,8 @@ class CpuBackend : public Backend {
               float* y) override;
   void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows, float* x,
                 float* y) override;
+  void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride, size_t rows,
+                  float* y, size_t y_stride) override;
   void add(Stream& stream, const float* x, size_t n, float* y) override;
   void embed(Stream& stream, const TokenStem& stem, size_t width, const int32_t* tokens, size_t rows,
              const float* positions, float* y) override;
@@ -76,6 +78,15 @@ class CpuBackend : public Backend {
   size_t position_table_bytes(const CausalShape& shape, size_t rows) const override;
   TensorView make_position_table(Stream& stream, const CausalShape& shape, const float* rows, size_t count,
                                  void* memory) override;
+
+  size_t grouped_attention_workspace_bytes(const GroupedAttention& shape, size_t threads) const override;
+  void grouped_attention(Stream& stream, const GroupedAttention& attention) override;
+  size_t landmarks_workspace_bytes(const Landmarks& shape, size_t threads) const override;
+  void landmarks(Stream& stream, const Landmarks& landmarks) override;
+  size_t cls_attention_workspace_bytes(const ClsAttention& shape, size_t threads) const override;
+  void cls_attention(Stream& stream, const ClsAttention& attention) override;
+  void extract_patches(Stream& stream, const PatchSource& source, float* patches) override;
+  void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor, float* out) override;
 
  private:
   const Kernels& kernels_;

@@ -1,0 +1,58 @@
+// Landmark rows and the attention of the cls row on the CPU: float32, in one fixed order.
+#include <cstring>
+
+#include "runtime/backends/cpu.h"
+#include "runtime/backends/cpu_lanes.h"
+
+namespace lsrt {
+
+size_t CpuBackend::landmarks_workspace_bytes(const Landmarks& l, size_t) const {
+  return l.heads * l.rank * l.rows * sizeof(float);
+}
+
+void CpuBackend::landmarks(Stream& stream, const Landmarks& l) {
+  const CpuStream& cpu = static_cast<CpuStream&>(stream);
+  auto* weight = reinterpret_cast<float*>(cpu.workspace());  // [heads * rank, rows]
+  cpu.parallel(l.heads, [&](size_t head, size_t) {
+    float* w = weight + head * l.rank * l.rows;
+    for (size_t t = 0; t < l.rows; ++t) {
+      for (size_t j = 0; j < l.rank; ++j) w[j * l.rows + t] = l.score[t * l.stride + head * l.rank + j];
+    }
+    for (size_t j = 0; j < l.rank; ++j) kernels_.rows.softmax(w + j * l.rows, l.rows);
+  });
+
+  const size_t width = l.heads * l.head_dim;
+  cpu.parallel(2 * l.heads, [&](size_t task, size_t) {
+    const size_t head = task / 2, offset = head * l.head_dim;
+    const float* x = (task % 2 ? l.value : l.key) + offset;
+    float* out = (task % 2 ? l.out_value : l.out_key) + offset;
+    const float* w = weight + head * l.rank * l.rows;
+    for (size_t j = 0; j < l.rank; ++j) std::memset(out + j * width, 0, l.head_dim * sizeof(float));
+    for (size_t t = 0; t < l.rows; ++t, x += l.stride) {
+      for (size_t j = 0; j < l.rank; ++j) add_scaled(w[j * l.rows + t], x, l.head_dim, out + j * width);
+    }
+  });
+}
+
+size_t CpuBackend::cls_attention_workspace_bytes(const ClsAttention& a, size_t threads) const {
+  return threads * (a.rows + 1) * sizeof(float);
+}
+
+void CpuBackend::cls_attention(Stream& stream, const ClsAttention& a) {
+  const CpuStream& cpu = static_cast<CpuStream&>(stream);
+  cpu.parallel(a.heads, [&](size_t head, size_t thread) {
+    float* weight = reinterpret_cast<float*>(cpu.workspace()) + thread * (a.rows + 1);
+    const size_t offset = head * a.head_dim;
+    const float* query = a.query + offset;
+    const float* x = a.x + offset;
+    weight[0] = dot(query, a.key + offset, a.head_dim);
+    for (size_t t = 0; t < a.rows; ++t) weight[1 + t] = dot(query, x + t * a.stride, a.head_dim);
+    kernels_.rows.softmax(weight, a.rows + 1);
+    float* out = a.out + offset;
+    std::memset(out, 0, a.head_dim * sizeof(float));
+    add_scaled(weight[0], a.value + offset, a.head_dim, out);
+    for (size_t t = 0; t < a.rows; ++t) add_scaled(weight[1 + t], x + t * a.stride, a.head_dim, out);
+  });
+}
+
+}  // namespace lsrt
