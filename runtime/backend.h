@@ -101,6 +101,19 @@ struct ClsAttention {
   float* out;                        // [width]
 };
 
+// A depthwise convolution along positions, added to the outputs: out[row_at[t]][slice of head a] += sum_s weight[a][s] *
+// value[row_at[t + s - kernel / 2]][slice], where positions outside the document or without a row count as zero.
+struct Convolution {
+  size_t heads, head_dim, kernel;
+  const float* weight;    // [heads, kernel] (device)
+  const float* value;     // rows, `stride` floats apart
+  size_t stride;
+  const int32_t* row_at;  // [positions] (device); -1: none
+  size_t positions;
+  float* out;             // rows, out_stride apart
+  size_t out_stride;
+};
+
 // ---- images ---------------------------------------------------------------------------------------------------------
 
 // A square picture that is cut into grid x grid patches of patch x patch.
@@ -198,6 +211,8 @@ class Backend {
 
   virtual size_t cls_attention_workspace_bytes(const ClsAttention& shape, size_t threads) const = 0;
   virtual void cls_attention(Stream& stream, const ClsAttention& attention) = 0;
+
+  virtual void convolve(Stream& stream, const Convolution& convolution) = 0;
 
   // -- images and pooling -----------------------------------------------------------------------------------------------
 

@@ -85,6 +85,7 @@ class CpuBackend : public Backend {
   void landmarks(Stream& stream, const Landmarks& landmarks) override;
   size_t cls_attention_workspace_bytes(const ClsAttention& shape, size_t threads) const override;
   void cls_attention(Stream& stream, const ClsAttention& attention) override;
+  void convolve(Stream& stream, const Convolution& convolution) override;
   void extract_patches(Stream& stream, const PatchSource& source, float* patches) override;
   void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor, float* out) override;
 
