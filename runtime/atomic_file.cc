@@ -77,6 +77,19 @@ Status AtomicFile::write(const void* data, size_t size) {
   return {};
 }
 
+Status AtomicFile::overwrite(uint64_t offset, const void* data, size_t size) {
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = ::pwrite(descriptor_, next, size, static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return write_error(path_);
+    next += written;
+    offset += static_cast<uint64_t>(written);
+    size -= static_cast<size_t>(written);
+  }
+  return {};
+}
+
 Status AtomicFile::commit() {
   if (fsync(descriptor_) != 0) return write_error(path_);
   if (close(std::exchange(descriptor_, -1)) != 0) return write_error(path_);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "runtime/status.h"
@@ -21,6 +22,12 @@ class AtomicFile {
 
   // Appends. Error::kFile with the system's reason (disk full, ...); the file can then only be dropped.
   Status write(const void* data, size_t size);
+
+  // Replaces bytes that were written. For a number that is only known once the rest is there.
+  Status overwrite(uint64_t offset, const void* data, size_t size);
+
+  // Where the bytes are until commit(), to check them before they count.
+  const std::string& temporary_path() const { return temporary_; }
 
   // Brings the bytes to the disk and renames the temporary to the target. Nothing may be written afterwards.
   Status commit();
