@@ -1,4 +1,4 @@
-// Cutting images and token grids into patches, pooling.
+// Rows of images on the CPU: norms of rows apart, cutting into patches, pooling.
 #include <cstring>
 
 #include "runtime/backends/cpu.h"
@@ -8,6 +8,10 @@ namespace lsrt {
 void CpuBackend::layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride,
                             size_t rows, float* y, size_t y_stride) {
   static_cast<CpuStream&>(stream).parallel(rows, [&](size_t i, size_t) {
+    if (!norm) {
+      std::memmove(y + i * y_stride, x + i * x_stride, width * sizeof(float));
+      return;
+    }
     kernels_.rows.layer_norm(x + i * x_stride, norm.gamma, norm.beta, norm.eps, width, y + i * y_stride);
   });
 }
