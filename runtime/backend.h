@@ -105,7 +105,7 @@ struct ClsAttention {
 // value[row_at[t + s - kernel / 2]][slice], where positions outside the document or without a row count as zero.
 struct Convolution {
   size_t heads, head_dim, kernel;
-  const float* weight;    // [heads, kernel] (device)
+  const float* weight;    // [heads, kernel]
   const float* value;     // rows, `stride` floats apart
   size_t stride;
   const int32_t* row_at;  // [positions] (device); -1: none
@@ -162,7 +162,7 @@ class Backend {
   virtual void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows, float* x,
                         float* y) = 0;
 
-  // y = norm(x) over rows of `width`, x_stride and y_stride floats apart. y may be x.
+  // y = norm(x) over rows of `width`, x_stride and y_stride floats apart; an empty norm copies. y may be x.
   virtual void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride,
                           size_t rows, float* y, size_t y_stride) = 0;
 
