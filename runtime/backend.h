@@ -221,6 +221,9 @@ class Backend {
 
   // out[width] = (sum of x[rows, width]) / divisor
   virtual void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor, float* out) = 0;
+
+  // out[4 * width] = a, b, a * b, a - b of features[2, width] = a, b
+  virtual void compare(Stream& stream, const float* features, size_t width, float* out) = 0;
 };
 
 }  // namespace lsrt

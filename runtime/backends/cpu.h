@@ -88,6 +88,7 @@ class CpuBackend : public Backend {
   void convolve(Stream& stream, const Convolution& convolution) override;
   void extract_patches(Stream& stream, const PatchSource& source, float* patches) override;
   void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor, float* out) override;
+  void compare(Stream& stream, const float* features, size_t width, float* out) override;
 
  private:
   const Kernels& kernels_;

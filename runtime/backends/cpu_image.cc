@@ -44,4 +44,13 @@ void CpuBackend::mean_rows(Stream&, const float* x, size_t rows, size_t width, f
   for (size_t k = 0; k < width; ++k) out[k] /= divisor;
 }
 
+void CpuBackend::compare(Stream&, const float* features, size_t width, float* out) {
+  const float *a = features, *b = features + width;
+  std::memcpy(out, features, 2 * width * sizeof(float));
+  for (size_t k = 0; k < width; ++k) {
+    out[2 * width + k] = a[k] * b[k];
+    out[3 * width + k] = a[k] - b[k];
+  }
+}
+
 }  // namespace lsrt
