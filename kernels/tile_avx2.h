@@ -12,6 +12,13 @@ namespace avx2 {
 namespace {
 
 constexpr size_t kTileRows = 6;
+constexpr size_t kPrefetchBytes = 2048;
+
+// sum += v. Spelled out because gcc would interleave the rows of a tile, run out of registers, and spill or
+// copy them.
+inline __attribute__((always_inline)) void add_in_place(__m256i& sum, __m256i v) {
+  __asm__ volatile("vpaddd %1, %0, %0" : "+x"(sum) : "x"(v));
+}
 
 // sums[r][half] = the 8 sums of row a + r * lda with outputs 8 * half .. 8 * half + 7 of one panel, over
 // `groups` groups of 4 depth. kHalves = 1: only the half that w points to. The registers: 6 x 1 or 3 x 2
@@ -27,6 +34,8 @@ inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, co
     for (size_t j = 0; j < 2 * kHalves; ++j) acc[r][j] = _mm256_setzero_si256();
   }
   for (size_t g = 0; g < groups; ++g) {
+    // With few rows the weights arrive from memory: fetch them further ahead than the CPU does by itself.
+    if constexpr (kHalves == 2) _mm_prefetch((const char*)(w + 64 * g + kPrefetchBytes), _MM_HINT_T0);
 #pragma GCC unroll 2
     for (size_t h = 0; h < kHalves; ++h) {
       const __m256i w0 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i*)(w + 64 * g + 32 * h)));
@@ -34,11 +43,8 @@ inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, co
 #pragma GCC unroll 6
       for (size_t r = 0; r < kRows; ++r) {
         const __m256i x = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i*)(a + r * lda + 4 * g)));
-        acc[r][2 * h] = _mm256_add_epi32(acc[r][2 * h], _mm256_madd_epi16(x, w0));
-        acc[r][2 * h + 1] = _mm256_add_epi32(acc[r][2 * h + 1], _mm256_madd_epi16(x, w1));
-        // Fixes the order of instructions: GCC otherwise interleaves the rows, runs out of registers and
-        // spills.
-        __asm__ volatile("" : "+x"(acc[r][2 * h]), "+x"(acc[r][2 * h + 1]));
+        add_in_place(acc[r][2 * h], _mm256_madd_epi16(x, w0));
+        add_in_place(acc[r][2 * h + 1], _mm256_madd_epi16(x, w1));
       }
     }
   }
@@ -46,8 +52,11 @@ inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, co
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
     for (size_t h = 0; h < kHalves; ++h) {
-      const __m256i pairs = _mm256_hadd_epi32(acc[r][2 * h], acc[r][2 * h + 1]);  // outputs 0 1 4 5 2 3 6 7
-      sums[r][h] = _mm256_permute4x64_epi64(pairs, 0xd8);
+      const __m256 low = _mm256_castsi256_ps(acc[r][2 * h]), high = _mm256_castsi256_ps(acc[r][2 * h + 1]);
+      const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0x88));
+      const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd));
+      sums[r][h] =
+          _mm256_permute4x64_epi64(_mm256_add_epi32(even, odd), 0xd8);  // from outputs 0 1 4 5 2 3 6 7
     }
   }
 }
