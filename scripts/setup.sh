@@ -175,6 +175,9 @@ build_xnnpack() {  # build_xnnpack ARCH [cmake arguments]
   mkdir -p "$work/result/include" "$work/result/lib" "$work/result/licenses"
   cp "$work"/src/{xnnpack/include/xnnpack,pthreadpool/include/pthreadpool,cpuinfo/include/cpuinfo}.h "$work/result/include"
   cp "$work"/build/{libXNNPACK,libmicrokernels-prod,pthreadpool/libpthreadpool,cpuinfo/libcpuinfo}.a "$work/result/lib"
+  # The thread pool's source stays: a build with ThreadSanitizer compiles it anew.
+  mkdir -p "$work/result/src"
+  cp "$work"/src/pthreadpool/src/*.[ch] "$work/src/fxdiv/include/fxdiv.h" "$work/result/src"
   for package in xnnpack pthreadpool cpuinfo fxdiv; do
     cp "$work/src/$package/LICENSE" "$work/result/licenses/$package"
   done
