@@ -40,7 +40,8 @@ struct Product {
   const int16_t* packed;
   size_t row_values;
   const RowScale* row_scale;
-  const PanelWeights& weights;
+  PanelWeights weights;
+  size_t groups;
   size_t first_output;  // that of out[0]
   float* out;
   size_t ld;
@@ -49,10 +50,9 @@ struct Product {
 // Outputs n .. n + 7 (+ 8 with kHalves = 2) of kRows rows: the tile, then scale, bias, store.
 template <size_t kRows, size_t kHalves>
 inline __attribute__((always_inline)) void tile_outputs(const Product& p, size_t row, size_t n) {
-  const size_t groups = (p.weights.depth + kPanelDepth - 1) / kPanelDepth;
-  const int8_t* w = p.weights.data + n / kPanelOutputs * (groups * 64) + n % kPanelOutputs * kPanelDepth;
+  const int8_t* w = p.weights.data + n / kPanelOutputs * (p.groups * 64) + n % kPanelOutputs * kPanelDepth;
   __m256i sums[kRows][kHalves];
-  tile<kRows, kHalves>(p.packed + row * p.row_values, p.row_values, w, groups, sums);
+  tile<kRows, kHalves>(p.packed + row * p.row_values, p.row_values, w, p.groups, sums);
 #pragma GCC unroll 2
   for (size_t h = 0; h < kHalves; ++h, n += 8) {
     if (n >= p.weights.outputs) break;
@@ -74,7 +74,7 @@ inline __attribute__((always_inline)) void tile_outputs(const Product& p, size_t
   }
 }
 
-void few_rows(const Product& p, size_t rows, size_t n) {
+void few_rows(const Product p, size_t rows, size_t n) {
   switch (rows) {
     case 1:
       return tile_outputs<1, 2>(p, 0, n);
@@ -83,7 +83,7 @@ void few_rows(const Product& p, size_t rows, size_t n) {
   }
 }
 
-void half_panel(const Product& p, size_t row, size_t end, size_t n) {
+void half_panel(const Product p, size_t row, size_t end, size_t n) {
   for (; row + kTileRows <= end; row += kTileRows) tile_outputs<kTileRows, 1>(p, row, n);
   switch (end - row) {
     case 1:
@@ -108,6 +108,7 @@ void gemm(const void* packed, const RowScale* row_scale, size_t rows, const Pane
                      row_bytes / sizeof(int16_t),
                      row_scale,
                      weights,
+                     (weights.depth + kPanelDepth - 1) / kPanelDepth,
                      panel_begin * kPanelOutputs,
                      out,
                      ld};
