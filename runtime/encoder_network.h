@@ -1,0 +1,125 @@
+// The bidirectional encoder and its classifier on a backend (spec section 2): documents of any length up to
+// the model's largest in, logits out. Internal; applications call the classifier of lsrt.h.
+//
+// Only real tokens are computed, packed one after another: a document costs time in proportion to its own
+// length, and the results equal those of the same document padded and masked. Each block chooses its mixer.
+// In an EncoderLongShort block the cls row is not normed before the mixer and attends to what the mixer made
+// of the others; in a FullAttention block it is a row like any other.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/backend.h"
+#include "runtime/carver.h"
+#include "runtime/classifier_head.h"
+#include "runtime/sequence_groups.h"
+
+namespace lsrt {
+
+struct Document {
+  const int32_t* tokens;          // [length]
+  size_t length;                  // 1 .. max_length
+  const int32_t* mask = nullptr;  // [length], 0: no token there, seen by none; null: all are real
+};
+
+class EncoderNetwork {
+ public:
+  // Bytes that create() will allocate for activations, index tables and the backend's workspace; errors as
+  // create().
+  static Result<size_t> plan(const Model& model, Backend& backend, const ClassifierOptions& options);
+  // Allocates all memory, for documents of max_length(); after this nothing is allocated. Errors: kArgument
+  // (not an encoder), kUnsupported (a block whose residual is not pre_norm), kMemory.
+  static Result<std::unique_ptr<EncoderNetwork>> create(std::shared_ptr<const Model> model,
+                                                        std::shared_ptr<Backend> backend,
+                                                        const ClassifierOptions& options);
+  ~EncoderNetwork();
+
+  size_t classes() const { return head_->classes(); }
+  size_t width() const { return model_->stages[0].width; }
+  size_t max_length() const { return model_->sequence.max_length; }
+  // Documents of one input: 2 where the model compares pairs.
+  size_t documents() const { return head().pair ? 2 : 1; }
+  // Rows that run() encodes a document to: only the cls row, where that is what is classified.
+  size_t encoded_rows(size_t length) const { return head().pool == Pool::kCls ? 1 : length; }
+
+  // logits[count, classes] of `count` inputs; tokens: their documents one after another, lengths: of each.
+  // Errors: kArgument (a length or a token out of range; nothing is computed).
+  Status run(const int32_t* tokens, const size_t* lengths, size_t count, float* logits);
+
+  // logits[classes] of one input, documents[documents()]. encoded: null, or for each document
+  // [encoded_rows(), width]: the rows after the last norm, zero where the mask is.
+  Status run(const Document* documents, float* logits, float* const* encoded);
+
+  // Rows that go through the linear layers together: what lies between two layers stays in the cache.
+  static constexpr size_t kTileRows = 768;
+
+ private:
+  struct Layer {
+    const Block* block;
+    const EncoderLongShort* mixer;  // null: full attention
+    const Linear *qkv, *out, *fc1, *fc2;
+    size_t heads, head_dim, rank;
+    size_t grouping;  // of groupings_, unless full
+    bool int8;
+    bool cls;  // the cls row is there, as row 0
+  };
+  struct Grouping {
+    SequenceGroups groups;           // on the host
+    int32_t *query_rows, *key_rows;  // on the device
+  };
+  // On the device, but for what Grouping and document_ keep on the host.
+  struct Buffers {
+    int32_t* tokens;                   // [max_length]
+    int32_t* row_at;                   // [max_length]
+    int32_t* all_rows;                 // [lead + max_length]: 0, 1, ...
+    float* x;                          // [lead + max_length, width]: a layer's input, then its output
+    float* qkv;                        // [lead + max_length, 3 width + heads * rank]
+    float* attention;                  // [lead + max_length, width]
+    float *global_key, *global_value;  // [1 + rank, width]: of the cls row and the landmarks
+    float* normed;                     // [tile, width]
+    float* mixed;                      // [tile, width]: output of the mixer, then of the feed-forward
+    float* hidden;                     // [tile, feed-forward width]
+    float* features;                   // [documents, width]
+    float* pair;                       // [4 width]: what the head compares
+    float* head;                       // scratch of the head
+    float* logits;                     // [classes]
+  };
+
+  EncoderNetwork(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend)
+      : model_(std::move(model)), backend_(std::move(backend)) {}
+  const TokenStem& stem() const { return std::get<TokenStem>(model_->stages[0].stem); }
+  const ClassifierHead& head() const { return std::get<ClassifierHead>(model_->head); }
+  Status prepare(const ClassifierOptions& options);
+  Status add_layer(const Block& block, bool cls);
+  size_t layer_workspace_bytes(const Layer& layer, size_t threads) const;
+  Status allocate(size_t threads);
+  void place(Carver* host, Carver* device);
+  // Extents, without pointers, for the document at hand.
+  GroupedAttention attention_extents(const Layer& layer) const;
+  Landmarks landmark_extents(const Layer& layer) const;
+  ClsAttention cls_extents(const Layer& layer) const;
+
+  Status check(const Document& document, size_t index) const;
+  Status encode(const Document& document, float* features, float* encoded);
+  void embed(const Document& document);
+  void run_layer(const Layer& layer);
+  void project(const Layer& layer, size_t first);
+  void attend_full(const Layer& layer);
+  void attend_long_short(const Layer& layer);
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<Backend> backend_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<HeadRunner> head_;
+  std::vector<Layer> layers_;
+  std::vector<Grouping> groupings_;
+  size_t lead_ = 0;  // rows in front of the tokens: 1 where the model has a cls row
+  size_t workspace_bytes_ = 0, device_bytes_ = 0, host_bytes_ = 0;
+  std::unique_ptr<uint8_t[]> host_;
+  void* device_ = nullptr;
+  Buffers b_{};
+  PackedRows document_;  // of the document that is being encoded
+};
+
+}  // namespace lsrt
