@@ -3,7 +3,8 @@
 //
 //   lm       tokens [batch, n] int32                                    -> logprobs [batch, n, V]
 //   vil      image [batch, 3, H, W] float32, normalised                 -> logits [batch, classes]; intermediate: stage{i}
-//   encoder  tokens_0, mask_0 [batch, n] int32 (pairs: tokens_1, mask_1) -> logits [batch, classes]; intermediate: encoder_{j}
+//   encoder  tokens_0 [batch, n] int32, mask_0 [batch, n] int32 or float32, 0 at padding (pairs: tokens_1, mask_1)
+//                                                                       -> logits [batch, classes]; intermediate: encoder_{j}
 #pragma once
 
 #include <memory>
