@@ -16,14 +16,16 @@ Result<std::unique_ptr<HeadRunner>> HeadRunner::create(const ClassifierHead& hea
 
 size_t HeadRunner::workspace_bytes(size_t rows, size_t threads) const {
   size_t bytes = 0;
-  for (const Linear* layer : layers_) bytes = std::max(bytes, backend_.linear_workspace_bytes(*layer, rows, threads));
+  for (const Linear* layer : layers_)
+    bytes = std::max(bytes, backend_.linear_workspace_bytes(*layer, rows, threads));
   return bytes;
 }
 
 // Two rows of hidden values, so that one layer reads what the last one wrote.
 size_t HeadRunner::scratch_floats(size_t rows) const { return 2 * rows * hidden_; }
 
-void HeadRunner::pool(Stream& stream, size_t width, float* rows, size_t n, float divisor, float* features) const {
+void HeadRunner::pool(Stream& stream, size_t width, float* rows, size_t n, float divisor,
+                      float* features) const {
   if (head_.pool == Pool::kCls) {
     backend_.layer_norm(stream, head_.norm, width, rows, width, 1, features, width);
     return;
@@ -32,7 +34,8 @@ void HeadRunner::pool(Stream& stream, size_t width, float* rows, size_t n, float
   backend_.mean_rows(stream, rows, n, width, divisor, features);
 }
 
-void HeadRunner::run(Stream& stream, const float* features, size_t rows, float* scratch, float* logits) const {
+void HeadRunner::run(Stream& stream, const float* features, size_t rows, float* scratch,
+                     float* logits) const {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const bool last = i + 1 == layers_.size();
     float* out = last ? logits : scratch + i % 2 * rows * hidden_;

@@ -23,8 +23,8 @@ class HeadRunner {
   size_t workspace_bytes(size_t rows, size_t threads) const;
   size_t scratch_floats(size_t rows) const;  // of run()
 
-  // features[width] of rows[n, width], which are overwritten: the first row, or the sum of all divided by `divisor`;
-  // after the head's norm, if it has one.
+  // features[width] of rows[n, width], which are overwritten: the first row, or the sum of all divided by
+  // `divisor`; after the head's norm, if it has one.
   void pool(Stream& stream, size_t width, float* rows, size_t n, float divisor, float* features) const;
 
   // logits[rows, classes] of features[rows, inputs]: the linear layers, ReLU between.

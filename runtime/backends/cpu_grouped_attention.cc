@@ -1,6 +1,7 @@
-// Attention within groups on the CPU. A task is one head and one group (or, where there is a single group, one head and a
-// tile of its queries): the group's keys become panels, so that scores are a small matrix product, and all that a
-// task touches stays in the L2 cache. Columns of a score row: the group's keys, the global keys, masked padding.
+// Attention within groups on the CPU. A task is one head and one group (or, where there is a single group,
+// one head and a tile of its queries): the group's keys become panels, so that scores are a small matrix
+// product, and all that a task touches stays in the L2 cache. Columns of a score row: the group's keys, the
+// global keys, masked padding.
 #include <cstring>
 
 #include "runtime/backends/cpu.h"
@@ -21,8 +22,12 @@ struct Extents {
   size_t tile, tiles;                 // queries at a time
 
   explicit Extents(const GroupedAttention& a)
-      : dim(a.head_dim), padded_dim(round_up(dim, kPanelDepth)), value_dim(round_up(dim, kPanelOutputs)),
-        rows(a.rows + a.globals + 1), keys(a.group_keys + a.globals), columns(round_up(keys, kPanelOutputs)) {
+      : dim(a.head_dim),
+        padded_dim(round_up(dim, kPanelDepth)),
+        value_dim(round_up(dim, kPanelOutputs)),
+        rows(a.rows + a.globals + 1),
+        keys(a.group_keys + a.globals),
+        columns(round_up(keys, kPanelOutputs)) {
     const size_t cached = kTileBytes / (columns * (sizeof(float) + sizeof(uint16_t)));
     const size_t most = std::min(kMaxTile, std::max(kMinTile, cached));
     tiles = (a.group_queries + most - 1) / most;
@@ -32,9 +37,9 @@ struct Extents {
 
 // All rows in int8, each (row, head) once; the last row is zero.
 struct QuantizedRows {
-  int8_t *key, *value;          // [heads, rows, padded_dim]
+  int8_t *key, *value;             // [heads, rows, padded_dim]
   float *key_scale, *value_scale;  // [heads, rows]
-  int32_t* key_sum;             // [heads, rows]
+  int32_t* key_sum;                // [heads, rows]
 
   QuantizedRows(const GroupedAttention& a, const Extents& e, Carver* carver) {
     key = carver->take<int8_t>(a.heads * e.rows * e.padded_dim);
@@ -70,13 +75,13 @@ struct QuantizedRows {
 
 // The keys and values of one (head, group) in the layout of the kernels.
 struct GroupPanels {
-  int8_t* key;          // [columns / 16][padded_dim / 4][16][4]
-  int8_t* value;        // [value_dim / 16][columns / 4][16][4]
-  float* key_scale;     // [columns]
-  int32_t* key_sum;     // [columns]
-  float* mask;          // [columns]: 0, or kMaskedScore where there is no key
-  float* value_scale;   // [columns]
-  int32_t* source;      // [columns]: quantized row
+  int8_t* key;         // [columns / 16][padded_dim / 4][16][4]
+  int8_t* value;       // [value_dim / 16][columns / 4][16][4]
+  float* key_scale;    // [columns]
+  int32_t* key_sum;    // [columns]
+  float* mask;         // [columns]: 0, or kMaskedScore where there is no key
+  float* value_scale;  // [columns]
+  int32_t* source;     // [columns]: quantized row
 
   GroupPanels(const Extents& e, Carver* carver) {
     key = carver->take<int8_t>(e.columns * e.padded_dim);
@@ -88,7 +93,8 @@ struct GroupPanels {
     source = carver->take<int32_t>(e.columns);
   }
 
-  void gather(const GroupedAttention& a, const Extents& e, const QuantizedRows& rows, size_t head, size_t group) {
+  void gather(const GroupedAttention& a, const Extents& e, const QuantizedRows& rows, size_t head,
+              size_t group) {
     const size_t first_row = head * e.rows;
     for (size_t c = 0; c < e.columns; ++c) {
       const int32_t row = c < a.group_keys ? a.key_rows[group * a.group_keys + c]
@@ -113,7 +119,8 @@ struct GroupPanels {
     for (size_t c = 0; c < e.columns; ++c) {
       const int8_t* from = rows + source[c] * e.padded_dim;
       int8_t* to = key + c / kPanelOutputs * panel_bytes(e.dim) + c % kPanelOutputs * kPanelDepth;
-      for (size_t k = 0; k < e.padded_dim; k += kPanelDepth, to += kGroup) std::memcpy(to, from + k, kPanelDepth);
+      for (size_t k = 0; k < e.padded_dim; k += kPanelDepth, to += kGroup)
+        std::memcpy(to, from + k, kPanelDepth);
     }
   }
 
@@ -124,7 +131,8 @@ struct GroupPanels {
       const int8_t* from[kPanelDepth];
       for (size_t t = 0; t < kPanelDepth; ++t) from[t] = rows + source[c + t] * e.padded_dim;
       for (size_t k = 0; k < e.dim; ++k) {
-        int8_t* to = value + k / kPanelOutputs * panel_stride + c * kPanelOutputs + k % kPanelOutputs * kPanelDepth;
+        int8_t* to =
+            value + k / kPanelOutputs * panel_stride + c * kPanelOutputs + k % kPanelOutputs * kPanelDepth;
         for (size_t t = 0; t < kPanelDepth; ++t) to[t] = from[t][k];
       }
     }
@@ -164,23 +172,25 @@ struct Queries {
   }
 };
 
-void attend_int8(const Kernels& kernels, const GroupedAttention& a, const Extents& e, const GroupPanels& panels,
-                 const TileScratch& scratch, size_t head, const Queries& queries) {
+void attend_int8(const Kernels& kernels, const GroupedAttention& a, const Extents& e,
+                 const GroupPanels& panels, const TileScratch& scratch, size_t head, const Queries& queries) {
   if (queries.count == 0) return;
   const size_t packed_bytes = kernels.gemm.packed_row_bytes(e.dim);
   for (size_t i = 0; i < queries.count; ++i) {
     kernels.gemm.pack_rows(a.query + queries.row[i] * a.stride + head * e.dim, a.stride, 1, e.dim,
                            scratch.packed + i * packed_bytes, scratch.row_scale + i);
   }
-  kernels.gemm.gemm(scratch.packed, scratch.row_scale, queries.count, panels.keys(e), 0, panel_count(e.columns),
-                    scratch.scores, e.columns);
+  kernels.gemm.gemm(scratch.packed, scratch.row_scale, queries.count, panels.keys(e), 0,
+                    panel_count(e.columns), scratch.scores, e.columns);
   float scale[kMaxTile];
   for (size_t i = 0; i < queries.count; ++i) {
     float* scores = scratch.scores + i * e.columns;
     if (a.bias) {
-      kernels.rows.add(a.bias + (head * a.group_queries + queries.index[i]) * a.group_keys, a.group_keys, scores);
+      kernels.rows.add(a.bias + (head * a.group_queries + queries.index[i]) * a.group_keys, a.group_keys,
+                       scores);
     }
-    scale[i] = kernels.rows.softmax_weights(scores, panels.value_scale, e.columns, scratch.weight + i * e.columns);
+    scale[i] =
+        kernels.rows.softmax_weights(scores, panels.value_scale, e.columns, scratch.weight + i * e.columns);
   }
   std::memset(scratch.sum, 0, queries.count * e.value_dim * sizeof(int32_t));
   kernels.attn.weighted_sum(scratch.weight, e.columns, queries.count, panels.value, e.columns * kPanelOutputs,
@@ -199,9 +209,11 @@ void attend_float(const Kernels& kernels, const GroupedAttention& a, float* scor
   const size_t offset = head * a.head_dim;
   for (size_t i = 0; i < queries.count; ++i) {
     const float* query = a.query + queries.row[i] * a.stride + offset;
-    const float* bias = a.bias ? a.bias + (head * a.group_queries + queries.index[i]) * a.group_keys : nullptr;
+    const float* bias =
+        a.bias ? a.bias + (head * a.group_queries + queries.index[i]) * a.group_keys : nullptr;
     for (size_t c = 0; c < a.group_keys; ++c) {
-      scores[c] = key_rows[c] < 0 ? kMaskedScore : dot(query, a.key + key_rows[c] * a.stride + offset, a.head_dim);
+      scores[c] =
+          key_rows[c] < 0 ? kMaskedScore : dot(query, a.key + key_rows[c] * a.stride + offset, a.head_dim);
       if (bias) scores[c] += bias[c];
     }
     for (size_t g = 0; g < a.globals; ++g) {
@@ -219,13 +231,15 @@ void attend_float(const Kernels& kernels, const GroupedAttention& a, float* scor
   }
 }
 
-// The launch's memory: rows of all heads, panels of every head (one group) or every thread, scratch of every thread.
+// The launch's memory: rows of all heads, panels of every head (one group) or every thread, scratch of every
+// thread.
 struct Workspace {
   QuantizedRows rows;
   size_t panels_bytes, tile_bytes;
   uint8_t *panels, *tiles;
 
-  Workspace(const GroupedAttention& a, const Extents& e, const GemmKernels& gemm, size_t threads, Carver* carver)
+  Workspace(const GroupedAttention& a, const Extents& e, const GemmKernels& gemm, size_t threads,
+            Carver* carver)
       : rows(a, e, carver) {
     Carver one_panels(nullptr), one_tile(nullptr);
     GroupPanels measured_panels(e, &one_panels);

@@ -1,5 +1,5 @@
-// Float row operations of attention that are not worth a kernel of every set: plain loops in one fixed order, so that
-// the result does not depend on the kernel set. Blocks of 16 let the compiler use vectors.
+// Float row operations of attention that are not worth a kernel of every set: plain loops in one fixed order,
+// so that the result does not depend on the kernel set. Blocks of 16 let the compiler use vectors.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,8 @@ namespace lsrt {
 
 constexpr size_t kLanes = 16;
 
-// sum_i x[i] * y[i]: element i is added to lane i % 16 in ascending order, then the lanes are folded by halves.
+// sum_i x[i] * y[i]: element i is added to lane i % 16 in ascending order, then the lanes are folded by
+// halves.
 inline float dot(const float* x, const float* y, size_t n) {
   float lane[kLanes] = {};
   size_t i = 0;

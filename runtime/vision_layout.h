@@ -1,0 +1,34 @@
+// Which rows of an image see which, and the relative biases between them, as tables for GroupedAttention.
+// Rows of a stage are the cls row, if there is one, then grid x grid patches.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/model.h"
+
+namespace lsrt {
+
+struct VisionLayout {
+  size_t grid, cls_count;
+  size_t window;      // patches on a side of a group; 0: one group of all rows
+  size_t side, span;  // patches on a side of a group and of what its queries see
+  size_t groups = 1, group_queries, group_keys;
+  std::vector<int32_t> query_rows;  // [groups, group_queries]; -1: outside the image
+  std::vector<int32_t>
+      key_rows;  // [groups, group_keys]; the cls row comes last in windows, first in full attention
+
+  // window 0: all rows see all rows.
+  VisionLayout(size_t grid, size_t cls_count, size_t window);
+
+  size_t rows() const { return cls_count + grid * grid; }
+  bool is(size_t other_grid, size_t other_cls, size_t other_window) const {
+    return grid == other_grid && cls_count == other_cls && window == other_window;
+  }
+};
+
+// Tables [heads, group_queries, group_keys]; empty where the mixer has no bias.
+std::vector<float> relative_biases(const VisionLongShort& mixer, const VisionLayout& layout);
+std::vector<float> relative_biases(const FullAttention& mixer, const VisionLayout& layout);
+
+}  // namespace lsrt
