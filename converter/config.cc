@@ -53,17 +53,20 @@ const nlohmann::json* Config::find(const char* name, std::string* origin) const 
 Status Config::missing(const char* name) const {
   std::string places;
   for (const Source& source : sources_) {
-    if (places.find(source.origin) == std::string::npos) places += (places.empty() ? "" : ", ") + source.origin;
+    if (places.find(source.origin) == std::string::npos)
+      places += (places.empty() ? "" : ", ") + source.origin;
   }
-  return fail(Error::kCheckpoint, "hyper-parameter %s is not known (looked at: %s); give it with --config FILE.json",
-              name, places.empty() ? "nothing, the checkpoint has none" : places.c_str());
+  return fail(Error::kCheckpoint,
+              "hyper-parameter %s is not known (looked at: %s); give it with --config FILE.json", name,
+              places.empty() ? "nothing, the checkpoint has none" : places.c_str());
 }
 
 Status Config::wrong(const char* name, const char* expected) const {
   std::string origin;
   const nlohmann::json* value = find(name, &origin);
   return fail(Error::kCheckpoint, "%s: hyper-parameter %s is %s, expected %s", origin.c_str(), name,
-              printable(value->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).c_str(), expected);
+              printable(value->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).c_str(),
+              expected);
 }
 
 Result<uint32_t> Config::count(const char* name, uint32_t low, uint32_t high) const {

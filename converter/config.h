@@ -1,4 +1,5 @@
-// Hyper-parameters by the names of the authors' code, from a --config file and from the checkpoint's own metadata.
+// Hyper-parameters by the names of the authors' code, from a --config file and from the checkpoint's own
+// metadata.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ class Config {
 
   bool has(const char* name) const { return find(name) != nullptr; }
 
-  // Error::kCheckpoint, naming the value, where it was found and what was expected; missing values also name the places
-  // looked at and --config.
+  // Error::kCheckpoint, naming the value, where it was found and what was expected; missing values also name
+  // the places looked at and --config.
   Result<uint32_t> count(const char* name, uint32_t low, uint32_t high) const;
   Result<uint32_t> count(const char* name, uint32_t low, uint32_t high, uint32_t otherwise) const;
   Result<int32_t> integer(const char* name, int32_t otherwise) const;

@@ -48,8 +48,8 @@ Result<std::vector<std::string_view>> read_symbols(const std::string& path, std:
                   path.c_str(), symbols.size() + 1, kMaxTokenBytes, kMaxVocabulary);
     }
     if (!seen.insert(symbol).second) {
-      return fail(Error::kCheckpoint, "%s: line %zu: symbol %s appears twice", path.c_str(), symbols.size() + 1,
-                  printable(symbol).c_str());
+      return fail(Error::kCheckpoint, "%s: line %zu: symbol %s appears twice", path.c_str(),
+                  symbols.size() + 1, printable(symbol).c_str());
     }
     symbols.push_back(symbol);
   }
@@ -71,7 +71,8 @@ Result<std::vector<std::string>> read_dictionary(const std::string& path) {
     std::string& token = tokens.emplace_back();
     if (is_padding(symbol)) continue;
     if (bytes) {
-      // A line of its own for the newline byte would make two tokens of one text; </s> is the one that was trained.
+      // A line of its own for the newline byte would make two tokens of one text; </s> is the one that was
+      // trained.
       if (byte_of(symbol) != '\n') token.assign(1, static_cast<char>(byte_of(symbol)));
     } else {
       token = symbol == "_" ? " " : std::string(symbol);

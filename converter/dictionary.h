@@ -1,4 +1,5 @@
-// fairseq's dict.txt: "symbol count" a line, token ids in order from 4. Ids 0 .. 3 are <s>, <pad>, </s>, <unk>.
+// fairseq's dict.txt: "symbol count" a line, token ids in order from 4. Ids 0 .. 3 are <s>, <pad>, </s>,
+// <unk>.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What the converter knows of a model family: how to recognise a checkpoint of it and to describe it as a model file.
-// One names_FAMILY.{h,cc} each; a new family is a new pair and a line in convert.cc.
+// What the converter knows of a model family: how to recognise a checkpoint of it and to describe it as a
+// model file. One names_FAMILY.{h,cc} each; a new family is a new pair and a line in convert.cc.
 #pragma once
 
 #include <functional>

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "converter/random_weights.h"
+
 namespace lsrt {
 namespace {
 
@@ -29,23 +31,13 @@ std::string text_of(const std::vector<T>& shape) {
   return text + "]";
 }
 
-// Uniform values of variance 1 / columns, so that activations keep their size. The same name gives the same values.
-std::vector<float> random_floats(const std::string& name, const std::vector<uint32_t>& shape) {
-  uint64_t state = 0xcbf29ce484222325;  // FNV-1a of the name seeds xorshift64*
-  for (char c : name) state = (state ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  const float bound = std::sqrt(3.0f / static_cast<float>(shape.back()));
-  std::vector<float> values(element_count(shape));
-  for (float& value : values) {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    const auto top = static_cast<int32_t>((state * 0x2545f4914f6cdd1d) >> 32);
-    value = static_cast<float>(top) * (bound / 2147483648.0f);
-  }
-  return values;
-}
-
 }  // namespace
+
+uint32_t WeightSource::extent(const std::string& name, size_t axis) const {
+  const SourceTensor* tensor = find(name);
+  if (tensor == nullptr || axis >= tensor->shape.size()) return 0;
+  return static_cast<uint32_t>(std::min<int64_t>(tensor->shape[axis], UINT32_MAX));
+}
 
 Status WeightSource::check(const std::string& name, const std::vector<uint32_t>& shape) const {
   const SourceTensor* tensor = find(name);
@@ -61,7 +53,8 @@ Status WeightSource::check(const std::string& name, const std::vector<uint32_t>&
   return {};
 }
 
-Result<std::vector<float>> WeightSource::read(const std::string& name, const std::vector<uint32_t>& shape) const {
+Result<std::vector<float>> WeightSource::read(const std::string& name,
+                                              const std::vector<uint32_t>& shape) const {
   LSRT_TRY(check(name, shape));
   LSRT_ASSIGN(std::vector<float> values, checkpoint->read(*find(name)));
   for (size_t i = 0; i < values.size(); i++) {
@@ -93,7 +86,8 @@ void ModelBuilder::require_all_used(const std::vector<std::string>& ignored) {
     });
     if (used_.count(name) > 0 || is_ignored) continue;
     writer_.note(fail(Error::kUnsupported, "%s: tensor %s %s has no place in this architecture",
-                      source_.checkpoint->path().c_str(), tensor.name.c_str(), text_of(tensor.shape).c_str()));
+                      source_.checkpoint->path().c_str(), tensor.name.c_str(),
+                      text_of(tensor.shape).c_str()));
   }
 }
 
@@ -111,37 +105,46 @@ MakeFloats ModelBuilder::reader(const std::string& name, const std::vector<uint3
   return [source = source_, name, shape] { return source.read(name, shape); };
 }
 
-flatbuffers::Offset<fb::Tensor> ModelBuilder::floats(const std::string& name, const std::vector<uint32_t>& shape,
+flatbuffers::Offset<fb::Tensor> ModelBuilder::floats(const std::string& name,
+                                                     const std::vector<uint32_t>& shape,
                                                      const MakeFloats& make) {
-  return writer_.tensor(name, DataType::kFloat32, shape, [=, source = source_, reports = reports_]() -> Result<TensorBytes> {
-    LSRT_ASSIGN(const std::vector<float> values, source.random() ? random_floats(name, shape) : make());
-    TensorBytes bytes = store_floats(values);
-    if (reports != nullptr) reports->push_back({name, DataType::kFloat32, shape, bytes.data.size(), {}});
-    return bytes;
-  });
+  return writer_.tensor(name, DataType::kFloat32, shape,
+                        [=, source = source_, reports = reports_]() -> Result<TensorBytes> {
+                          if (source.random()) return random_floats(name, shape);
+                          LSRT_ASSIGN(const std::vector<float> values, make());
+                          TensorBytes bytes = store_floats(values);
+                          if (reports != nullptr)
+                            reports->push_back({name, DataType::kFloat32, shape, bytes.data.size(), {}});
+                          return bytes;
+                        });
 }
 
-flatbuffers::Offset<fb::Tensor> ModelBuilder::floats(const std::string& name, const std::vector<uint32_t>& shape) {
+flatbuffers::Offset<fb::Tensor> ModelBuilder::floats(const std::string& name,
+                                                     const std::vector<uint32_t>& shape) {
   return floats(name, shape, reader(name, shape));
 }
 
-flatbuffers::Offset<fb::Tensor> ModelBuilder::weights(const std::string& name, const std::vector<uint32_t>& shape,
+flatbuffers::Offset<fb::Tensor> ModelBuilder::weights(const std::string& name,
+                                                      const std::vector<uint32_t>& shape,
                                                       const MakeFloats& make) {
   if (precision_ == Precision::kFloat32) return floats(name, shape, make);
-  return writer_.tensor(name, DataType::kInt8, shape, [=, source = source_, reports = reports_]() -> Result<TensorBytes> {
-    LSRT_ASSIGN(const std::vector<float> values, source.random() ? random_floats(name, shape) : make());
-    const size_t groups = shape.size() == 3 ? shape[0] : 1;
-    QuantizationError error;
-    TensorBytes bytes = quantize(values, groups, shape[shape.size() - 2], shape.back(), &error);
-    if (reports != nullptr) {
-      const uint64_t size = bytes.data.size() + 2 * sizeof(float) * bytes.scales.size();
-      reports->push_back({name, DataType::kInt8, shape, size, error});
-    }
-    return bytes;
-  });
+  return writer_.tensor(
+      name, DataType::kInt8, shape, [=, source = source_, reports = reports_]() -> Result<TensorBytes> {
+        if (source.random()) return random_int8(name, shape);
+        LSRT_ASSIGN(const std::vector<float> values, make());
+        const size_t groups = shape.size() == 3 ? shape[0] : 1;
+        QuantizationError error;
+        TensorBytes bytes = quantize(values, groups, shape[shape.size() - 2], shape.back(), &error);
+        if (reports != nullptr) {
+          const uint64_t size = bytes.data.size() + 2 * sizeof(float) * bytes.scales.size();
+          reports->push_back({name, DataType::kInt8, shape, size, error});
+        }
+        return bytes;
+      });
 }
 
-flatbuffers::Offset<fb::Tensor> ModelBuilder::weights(const std::string& name, const std::vector<uint32_t>& shape) {
+flatbuffers::Offset<fb::Tensor> ModelBuilder::weights(const std::string& name,
+                                                      const std::vector<uint32_t>& shape) {
   return weights(name, shape, reader(name, shape));
 }
 
@@ -156,7 +159,8 @@ MakeFloats ModelBuilder::joined(const std::vector<Rows>& parts, const char* suff
       require(part.name + suffix, shape_of(part));
     } else if (source_.find(part.name + suffix) != nullptr) {
       writer_.note(fail(Error::kCheckpoint, "%s: tensor %s%s%s exists, but the hyper-parameters say no bias",
-                        source_.checkpoint->path().c_str(), source_.prefix.c_str(), part.name.c_str(), suffix));
+                        source_.checkpoint->path().c_str(), source_.prefix.c_str(), part.name.c_str(),
+                        suffix));
     }
   }
   return [source = source_, parts, suffix, is_bias, shape_of]() -> Result<std::vector<float>> {
@@ -175,7 +179,8 @@ MakeFloats ModelBuilder::joined(const std::vector<Rows>& parts, const char* suff
   };
 }
 
-flatbuffers::Offset<fb::Linear> ModelBuilder::linear(const std::string& name, const std::vector<Rows>& parts) {
+flatbuffers::Offset<fb::Linear> ModelBuilder::linear(const std::string& name,
+                                                     const std::vector<Rows>& parts) {
   uint32_t outputs = 0;
   bool any_bias = false;
   for (const Rows& part : parts) {
@@ -189,8 +194,8 @@ flatbuffers::Offset<fb::Linear> ModelBuilder::linear(const std::string& name, co
   return fb::CreateLinear(fb(), weight, bias);
 }
 
-flatbuffers::Offset<fb::Linear> ModelBuilder::linear(const std::string& name, uint32_t outputs, uint32_t inputs,
-                                                     bool bias) {
+flatbuffers::Offset<fb::Linear> ModelBuilder::linear(const std::string& name, uint32_t outputs,
+                                                     uint32_t inputs, bool bias) {
   return linear(name, {Rows{name, {outputs, inputs}, bias}});
 }
 

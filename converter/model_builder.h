@@ -1,8 +1,9 @@
-// The parts of a model file (linear layers, norms, tables) from the named tensors of a checkpoint, or with random
-// weights where there is none. The families (names_*.cc) describe their models with it.
+// The parts of a model file (linear layers, norms, tables) from the named tensors of a checkpoint, or with
+// random weights where there is none. The families (names_*.cc) describe their models with it.
 //
-// Nothing is read while a model is described: tensors are checked for presence and shape, and read, changed and
-// quantized one by one when they are written. The first problem is kept by the ModelWriter, which then writes nothing.
+// Nothing is read while a model is described: tensors are checked for presence and shape, and read, changed
+// and quantized one by one when they are written. The first problem is kept by the ModelWriter, which then
+// writes nothing.
 #pragma once
 
 #include <functional>
@@ -19,22 +20,26 @@ namespace lsrt {
 
 using MakeFloats = std::function<Result<std::vector<float>>()>;
 
-// Where weights come from: tensors of a checkpoint whose names start with the prefix. No checkpoint: random weights.
+// Where weights come from: tensors of a checkpoint whose names start with the prefix. No checkpoint: random
+// weights.
 struct WeightSource {
   const TensorSource* checkpoint = nullptr;
   std::string prefix;
 
   bool random() const { return checkpoint == nullptr; }
   const SourceTensor* find(const std::string& name) const { return checkpoint->find(prefix + name); }
-  // All elements. An error: missing, or another shape (extents of 1 do not count), or a value that is not finite.
+  // An extent of a tensor; 0 where there is no such tensor or axis.
+  uint32_t extent(const std::string& name, size_t axis) const;
+  // An error if the tensor is missing or has another shape (extents of 1 do not count).
   Status check(const std::string& name, const std::vector<uint32_t>& shape) const;
+  // All elements; an error also if one is not finite.
   Result<std::vector<float>> read(const std::string& name, const std::vector<uint32_t>& shape) const;
 };
 
 class ModelBuilder {
  public:
-  // Rows of a linear layer: NAME.weight of the given shape [rows, ...] and, where bias is set, NAME.bias. The first
-  // scaled_rows rows of both are multiplied by scale.
+  // Rows of a linear layer: NAME.weight of the given shape [rows, ...] and, where bias is set, NAME.bias. The
+  // first scaled_rows rows of both are multiplied by scale.
   struct Rows {
     std::string name;
     std::vector<uint32_t> shape;
@@ -50,8 +55,8 @@ class ModelBuilder {
 
   // Notes a problem unless the checkpoint has the tensor in this shape; for tensors that a `make` reads.
   void require(const std::string& name, const std::vector<uint32_t>& shape);
-  // Notes a problem if the checkpoint has a tensor that no part of the model used: such a model would compute something
-  // else than its authors'. Names that end with one of `ignored` hold nothing that is needed.
+  // Notes a problem if the checkpoint has a tensor that no part of the model used: such a model would compute
+  // something else than its authors'. Names that end with one of `ignored` hold nothing that is needed.
   void require_all_used(const std::vector<std::string>& ignored);
   // Elements of the tensors used so far.
   uint64_t parameters() const;
@@ -75,7 +80,8 @@ class ModelBuilder {
 
   // One linear layer from the rows of several, in this order.
   flatbuffers::Offset<fb::Linear> linear(const std::string& name, const std::vector<Rows>& parts);
-  flatbuffers::Offset<fb::Linear> linear(const std::string& name, uint32_t outputs, uint32_t inputs, bool bias = true);
+  flatbuffers::Offset<fb::Linear> linear(const std::string& name, uint32_t outputs, uint32_t inputs,
+                                         bool bias = true);
 
   // NAME.weight and NAME.bias.
   flatbuffers::Offset<fb::Norm> norm(const std::string& name, uint32_t width, float eps);

@@ -52,6 +52,12 @@ void ModelWriter::note(Status status) {
   if (problem_.ok()) problem_ = std::move(status);
 }
 
+uint64_t ModelWriter::file_bytes(const Describe& describe) {
+  ModelWriter draft(0);
+  fb::FinishModelBuffer(draft.builder_, describe(draft));
+  return aligned(draft.builder_.GetSize()) + draft.end_;
+}
+
 Status ModelWriter::write(const Describe& describe, const Sink& sink, const Progress& progress,
                           std::vector<uint8_t>* header) {
   ModelWriter draft(0);
@@ -74,7 +80,8 @@ Status ModelWriter::write(const Describe& describe, const Sink& sink, const Prog
     const Planned& tensor = writer.tensors_[i];
     LSRT_TRY(progress(i, writer.tensors_.size(), tensor.name));
     LSRT_ASSIGN(const TensorBytes bytes, tensor.make());
-    if (bytes.data.size() != tensor.sizes.data || bytes.scales.size() * sizeof(float) != tensor.sizes.scales ||
+    if (bytes.data.size() != tensor.sizes.data ||
+        bytes.scales.size() * sizeof(float) != tensor.sizes.scales ||
         bytes.sums.size() * sizeof(int32_t) != tensor.sizes.scales) {
       return fail(Error::kArgument, "%s: made with %zu bytes, expected %llu", tensor.name.c_str(),
                   bytes.data.size(), static_cast<unsigned long long>(tensor.sizes.data));

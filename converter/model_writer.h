@@ -1,5 +1,6 @@
-// Writes a model file: the FlatBuffer, then the weight section, tensor by tensor, so that the peak of memory is one
-// tensor. The FlatBuffer comes first and holds the offsets of what follows; it is built twice, first to learn its size.
+// Writes a model file: the FlatBuffer, then the weight section, tensor by tensor, so that the peak of memory
+// is one tensor. The FlatBuffer comes first and holds the offsets of what follows; it is built twice, first
+// to learn its size.
 #pragma once
 
 #include <functional>
@@ -33,18 +34,22 @@ class ModelWriter {
   using Sink = std::function<Status(const void* data, size_t size)>;
   // Builds the FlatBuffer's tables; called twice, and must do the same both times.
   using Describe = std::function<flatbuffers::Offset<fb::Model>(ModelWriter&)>;
-  // Called before each tensor is made: how many are done, of how many, and the next one's name. An error ends writing.
+  // Called before each tensor is made: how many are done, of how many, and the next one's name. An error ends
+  // writing.
   using Progress = std::function<Status(size_t done, size_t total, const std::string& name)>;
 
   // Writes the whole file. header, if given, receives the FlatBuffer, which starts the file.
   static Status write(const Describe& describe, const Sink& sink, const Progress& progress,
                       std::vector<uint8_t>* header = nullptr);
 
-  // For Describe: the FlatBuffer under construction, and the tensors, which lie in the file in the order of these calls.
-  // `make` is called when the tensor's turn to be written comes.
+  // How long the file will be.
+  static uint64_t file_bytes(const Describe& describe);
+
+  // For Describe: the FlatBuffer under construction, and the tensors, which lie in the file in the order of
+  // these calls. `make` is called when the tensor's turn to be written comes.
   flatbuffers::FlatBufferBuilder& builder() { return builder_; }
-  flatbuffers::Offset<fb::Tensor> tensor(const std::string& name, DataType type, const std::vector<uint32_t>& shape,
-                                         MakeTensor make);
+  flatbuffers::Offset<fb::Tensor> tensor(const std::string& name, DataType type,
+                                         const std::vector<uint32_t>& shape, MakeTensor make);
   // Keeps the first problem found while describing; write() returns it before it writes anything.
   void note(Status status);
 

@@ -21,9 +21,8 @@ Offset<fb::CausalLongShort> mixer(ModelBuilder& b, const LmParameters& p, const 
   ModelBuilder::Rows query{name + "proj_query", {p.d, p.d}, p.bias};
   query.scale = 1 / std::sqrt(static_cast<float>(head_dim));
   query.scaled_rows = p.d;
-  std::vector<ModelBuilder::Rows> rows = {query,
-                                          {name + "proj_key", {p.d, p.d}, p.bias},
-                                          {name + "proj_val", {p.d, p.d}, p.bias}};
+  std::vector<ModelBuilder::Rows> rows = {
+      query, {name + "proj_key", {p.d, p.d}, p.bias}, {name + "proj_val", {p.d, p.d}, p.bias}};
   if (p.rank > 0) rows.push_back({name + "dconv_1", {p.heads * p.rank, p.d}});
   const auto qkv = b.linear(name + "{proj_query,proj_key,proj_val,dconv_1}", rows);
   const auto out = b.linear(name + "proj_out", p.d, p.d, p.bias);
@@ -46,9 +45,9 @@ Offset<fb::CausalLongShort> mixer(ModelBuilder& b, const LmParameters& p, const 
     chunk_positions = positions("r_net_chunk", true, (p.memory + p.block) / p.chunk * p.rank, p.chunk_clamp);
     chunk_position_projection = b.linear(name + "r_net_chunk", p.d, p.d);
   }
-  return fb::CreateCausalLongShort(b.fb(), p.heads, p.window, p.chunk, p.rank, p.clamp, p.chunk_clamp, qkv, out,
-                                   content_bias, position_bias, norm_window, norm_summary, window_positions,
-                                   chunk_positions, chunk_position_projection);
+  return fb::CreateCausalLongShort(b.fb(), p.heads, p.window, p.chunk, p.rank, p.clamp, p.chunk_clamp, qkv,
+                                   out, content_bias, position_bias, norm_window, norm_summary,
+                                   window_positions, chunk_positions, chunk_position_projection);
 }
 
 Offset<fb::Block> block(ModelBuilder& b, const LmParameters& p, const std::string& name) {
@@ -152,35 +151,39 @@ Result<LmParameters> read_parameters(const TensorSource& source, const FamilyOpt
 Status check(const LmParameters& p, const std::string& path) {
   const char* name = path.c_str();
   if (p.d % p.heads != 0 || p.d % 2 != 0) {
-    return fail(Error::kCheckpoint, "%s: d_model %u is not even or not a multiple of n_head %u", name, p.d, p.heads);
+    return fail(Error::kCheckpoint, "%s: d_model %u is not even or not a multiple of n_head %u", name, p.d,
+                p.heads);
   }
   if (p.memory < p.window) {
-    return fail(Error::kArgument, "%s: the memory of %u tokens is shorter than the window of %u; choose --memory", name,
+    return fail(Error::kArgument,
+                "%s: the memory of %u tokens is shorter than the window of %u; choose --memory", name,
                 p.memory, p.window);
   }
   if (p.memory % p.chunk != 0 || p.block % p.chunk != 0) {
     return fail(Error::kArgument,
-                "%s: the memory of %u and the block of %u tokens must be multiples of the chunk of %u; choose --memory "
+                "%s: the memory of %u and the block of %u tokens must be multiples of the chunk of %u; "
+                "choose --memory "
                 "and --block",
                 name, p.memory, p.block, p.chunk);
   }
   if (p.memory > kMaxStreamTokens || p.block > kMaxStreamTokens) {
-    return fail(Error::kArgument, "%s: the memory of %u or the block of %u tokens is over %u", name, p.memory, p.block,
-                kMaxStreamTokens);
+    return fail(Error::kArgument, "%s: the memory of %u or the block of %u tokens is over %u", name, p.memory,
+                p.block, kMaxStreamTokens);
   }
   return {};
 }
 
-// The tables in the model file assume the formula of the sinusoids; a checkpoint that stores other frequencies would
-// be computed wrongly.
+// The tables in the model file assume the formula of the sinusoids; a checkpoint that stores other
+// frequencies would be computed wrongly.
 Status check_frequencies(const WeightSource& source, uint32_t d) {
   if (source.find("pos_emb.inv_freq") == nullptr) return {};
   LSRT_ASSIGN(const std::vector<float> stored, source.read("pos_emb.inv_freq", {d / 2}));
   const std::vector<double> expected = sinusoid_frequencies(d);
   for (uint32_t k = 0; k < d / 2; k++) {
     if (std::abs(static_cast<double>(stored[k]) / expected[k] - 1) > 2e-3) {  // float16 holds no more
-      return fail(Error::kUnsupported, "%s: %spos_emb.inv_freq[%u] is %g, expected %g", source.checkpoint->path().c_str(),
-                  source.prefix.c_str(), k, static_cast<double>(stored[k]), expected[k]);
+      return fail(Error::kUnsupported, "%s: %spos_emb.inv_freq[%u] is %g, expected %g",
+                  source.checkpoint->path().c_str(), source.prefix.c_str(), k, static_cast<double>(stored[k]),
+                  expected[k]);
     }
   }
   return {};
@@ -206,7 +209,8 @@ Result<std::vector<std::string>> read_vocabulary(const WeightSource& source, con
   const auto& shape = source.find(kEmbedding)->shape;
   const size_t size = vocabulary.value().size();
   if (shape.empty() || shape[0] != static_cast<int64_t>(size)) {
-    return fail(Error::kCheckpoint, "%s: makes %zu tokens (4 special ones and one a line), but %s has %lld rows",
+    return fail(Error::kCheckpoint,
+                "%s: makes %zu tokens (4 special ones and one a line), but %s has %lld rows",
                 dict_path.c_str(), size, kEmbedding, shape.empty() ? 0LL : static_cast<long long>(shape[0]));
   }
   return vocabulary;
@@ -215,9 +219,10 @@ Result<std::vector<std::string>> read_vocabulary(const WeightSource& source, con
 std::string architecture(const LmParameters& p) {
   char text[320];
   std::snprintf(text, sizeof text,
-                "causal long-short: %u layers, d %u, %u heads, hidden %u, window %u, chunk %u, rank %u, %s, %s, %zu tokens",
-                p.layers, p.d, p.heads, p.hidden, p.window, p.chunk, p.rank, p.pre_ln ? "pre-norm" : "post-norm",
-                p.gelu ? "GELU" : "ReLU", p.vocabulary.size());
+                "causal long-short: %u layers, d %u, %u heads, hidden %u, window %u, chunk %u, rank %u, %s, "
+                "%s, %zu tokens",
+                p.layers, p.d, p.heads, p.hidden, p.window, p.chunk, p.rank,
+                p.pre_ln ? "pre-norm" : "post-norm", p.gelu ? "GELU" : "ReLU", p.vocabulary.size());
   return text;
 }
 
@@ -227,7 +232,8 @@ bool is_lm(const TensorSource& source, std::string* prefix) {
   const std::string_view suffix = kEmbedding;
   for (const SourceTensor& tensor : source.tensors()) {
     const std::string& name = tensor.name;
-    if (name.size() < suffix.size() || name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0) continue;
+    if (name.size() < suffix.size() || name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
+      continue;
     *prefix = name.substr(0, name.size() - suffix.size());
     if (source.find(*prefix + "layers.0.attn.proj_query.weight") != nullptr) return true;
   }
@@ -246,13 +252,15 @@ ModelPlan plan_lm(const LmParameters& parameters, const WeightSource& source) {
   return plan;
 }
 
-Result<ModelPlan> plan_lm(const TensorSource& checkpoint, const std::string& prefix, const FamilyOptions& options) {
+Result<ModelPlan> plan_lm(const TensorSource& checkpoint, const std::string& prefix,
+                          const FamilyOptions& options) {
   const WeightSource source{&checkpoint, prefix};
   LSRT_ASSIGN(LmParameters parameters, read_parameters(checkpoint, options));
   LSRT_TRY(check(parameters, checkpoint.path()));
   LSRT_TRY(check_frequencies(source, parameters.d));
   LSRT_ASSIGN(parameters.vocabulary, read_vocabulary(source, options.dict_path));
-  LSRT_ASSIGN(parameters.tied, is_tied(source, {static_cast<uint32_t>(parameters.vocabulary.size()), parameters.d}));
+  LSRT_ASSIGN(parameters.tied,
+              is_tied(source, {static_cast<uint32_t>(parameters.vocabulary.size()), parameters.d}));
   return plan_lm(parameters, source);
 }
 

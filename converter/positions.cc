@@ -33,7 +33,8 @@ Result<std::vector<float>> make_positions(const WeightSource& source, const Posi
     LSRT_ASSIGN(bias, source.read(table.projection + ".bias", {d}));
   }
   const std::vector<double> frequencies = sinusoid_frequencies(d);
-  const uint32_t farthest = table.clamp > 0 ? std::min<uint32_t>(table.rows - 1, table.clamp) : table.rows - 1;
+  const uint32_t farthest =
+      table.clamp > 0 ? std::min<uint32_t>(table.rows - 1, table.clamp) : table.rows - 1;
   std::vector<float> positions(size_t{table.rows} * d);
   std::vector<double> sinusoid(d);
   for (uint32_t distance = 0; distance <= farthest; distance++) {
@@ -44,8 +45,8 @@ Result<std::vector<float>> make_positions(const WeightSource& source, const Posi
     // Clamped rows repeat the farthest one.
     const uint32_t last = distance == farthest ? table.rows - 1 : distance;
     for (uint32_t i = 0; i < d; i++) {
-      const auto value = static_cast<float>(dot(&weight[size_t{i} * d], sinusoid.data(), d) +
-                                            static_cast<double>(bias[i]));
+      const auto value =
+          static_cast<float>(dot(&weight[size_t{i} * d], sinusoid.data(), d) + static_cast<double>(bias[i]));
       float* head = &positions[size_t{i / head_dim} * table.rows * head_dim + i % head_dim];
       for (uint32_t s = distance; s <= last; s++) head[size_t{table.rows - 1 - s} * head_dim] = value;
     }

@@ -26,7 +26,8 @@ float quantized(float x, float inverse_scale) {
   return round_even(std::min(std::max(x * inverse_scale, -kLargest), kLargest));
 }
 
-// What one scale makes of a row: squared error, and the products that give the best scale for the same integers.
+// What one scale makes of a row: squared error, and the products that give the best scale for the same
+// integers.
 struct Fit {
   double error = 0;  // sum (x - q scale)^2
   double xq = 0;     // sum x q
@@ -121,7 +122,8 @@ TensorBytes quantize(const std::vector<float>& values, size_t groups, size_t row
       for (size_t k = 0; k < columns; k++) {
         const float q = quantized(row[k], inverse);
         const auto integer = static_cast<int8_t>(q);
-        packed[k / kPanelDepth * kPanelOutputs * kPanelDepth + k % kPanelDepth] = static_cast<uint8_t>(integer);
+        packed[k / kPanelDepth * kPanelOutputs * kPanelDepth + k % kPanelDepth] =
+            static_cast<uint8_t>(integer);
         sum += integer;
         sums.add(row[k], q * scale);
       }

@@ -1,8 +1,8 @@
 // Float weights to the two precisions of the model file.
 //
-// int8 is symmetric with one scale per output channel (row): value = q * scale, q in -127 .. 127. The scale of a row is
-// the one of a few clipping ranges that leaves the smallest squared error, so that a single outlier does not cost the
-// rest of its row their resolution.
+// int8 is symmetric with one scale per output channel (row): value = q * scale, q in -127 .. 127. The scale
+// of a row is the one of a few clipping ranges that leaves the smallest squared error, so that a single
+// outlier does not cost the rest of its row their resolution.
 #pragma once
 
 #include <cstddef>

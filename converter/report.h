@@ -15,8 +15,8 @@ struct TensorReport {
   std::string name;
   DataType type = DataType::kFloat32;
   std::vector<uint32_t> shape;
-  uint64_t bytes = 0;         // in the model file, with scales and sums
-  QuantizationError error;    // all zero for float32
+  uint64_t bytes = 0;       // in the model file, with scales and sums
+  QuantizationError error;  // all zero for float32
 };
 
 struct ConvertReport {
@@ -24,8 +24,8 @@ struct ConvertReport {
   std::string family, architecture;
   Precision precision = Precision::kInt8;
   uint64_t source_bytes = 0, output_bytes = 0;
-  uint64_t parameters = 0;         // elements of all tensors
-  float max_difference = 0;        // of the written model's golden outputs from the float model's
+  uint64_t parameters = 0;   // elements of all tensors
+  float max_difference = 0;  // of the written model's golden outputs from the float model's
   std::vector<TensorReport> tensors;
 
   std::string json() const;

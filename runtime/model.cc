@@ -15,14 +15,16 @@ std::string looks_like(const uint8_t* data, size_t size) {
   const auto starts = [&](const char* magic, size_t at, size_t length) {
     return size >= at + length && std::memcmp(data + at, magic, length) == 0;
   };
-  if (starts("PK\x03\x04", 0, 4)) return std::string("a zip archive, such as a PyTorch checkpoint") + kConvertHint;
+  if (starts("PK\x03\x04", 0, 4))
+    return std::string("a zip archive, such as a PyTorch checkpoint") + kConvertHint;
   if (size > 2 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5) {
     return std::string("a pickle, such as an old PyTorch checkpoint") + kConvertHint;
   }
   if (starts("{\"", 8, 2) || starts("{ ", 8, 2)) return std::string("a safetensors file") + kConvertHint;
   if (starts("GGUF", 0, 4)) return "a GGUF file, which is another runtime's";
   if (starts("TFL3", 4, 4)) return "a TensorFlow Lite model, which is another runtime's";
-  if (starts("version https://git-lfs", 0, 23)) return "a Git LFS pointer; fetch the file itself with `git lfs pull`";
+  if (starts("version https://git-lfs", 0, 23))
+    return "a Git LFS pointer; fetch the file itself with `git lfs pull`";
   if (std::all_of(data, data + std::min<size_t>(size, 64),
                   [](uint8_t c) { return (c >= 32 && c < 127) || c == '\n' || c == '\r' || c == '\t'; })) {
     return "a text";

@@ -95,7 +95,8 @@ Status ModelReader::span(const std::string& what, const fb::Span* source, uint64
   return {};
 }
 
-Status ModelReader::scales_and_sums(const std::string& what, const fb::Tensor& source, TensorView* view) const {
+Status ModelReader::scales_and_sums(const std::string& what, const fb::Tensor& source,
+                                    TensorView* view) const {
   const uint64_t groups = view->rank == 3 ? view->shape[0] : 1;
   const uint64_t columns = view->shape[view->rank - 1];
   const uint64_t count = groups * panel_count(view->shape[view->rank - 2]) * kPanelOutputs;
@@ -112,8 +113,9 @@ Status ModelReader::scales_and_sums(const std::string& what, const fb::Tensor& s
                    static_cast<double>(view->scales[i]));
     }
     if (view->sums[i] > largest_sum || view->sums[i] < -largest_sum) {
-      return wrong(what, "sum %llu is %d, more than %llu columns can make", static_cast<unsigned long long>(i),
-                   view->sums[i], static_cast<unsigned long long>(columns));
+      return wrong(what, "sum %llu is %d, more than %llu columns can make",
+                   static_cast<unsigned long long>(i), view->sums[i],
+                   static_cast<unsigned long long>(columns));
     }
   }
   return {};
@@ -122,7 +124,8 @@ Status ModelReader::scales_and_sums(const std::string& what, const fb::Tensor& s
 Status ModelReader::tensor(const std::string& what, const fb::Tensor* source, Shape shape, Types types,
                            TensorView* view) {
   if (source == nullptr) return wrong(what, "is missing");
-  if (source->name()->size() > kMaxTextBytes) return wrong(what, "a name of %u bytes", source->name()->size());
+  if (source->name()->size() > kMaxTextBytes)
+    return wrong(what, "a name of %u bytes", source->name()->size());
   view->name = source->name()->string_view();
   view->type = static_cast<DataType>(source->type());
   if (std::find(types.begin(), types.end(), view->type) == types.end()) {
@@ -158,7 +161,8 @@ Status ModelReader::tensor(const std::string& what, const fb::Tensor* source, Sh
   return {};
 }
 
-Status ModelReader::floats(const std::string& what, const fb::Tensor* source, Shape shape, const float** out) {
+Status ModelReader::floats(const std::string& what, const fb::Tensor* source, Shape shape,
+                           const float** out) {
   *out = nullptr;
   if (source == nullptr) return {};
   TensorView view;
@@ -167,11 +171,11 @@ Status ModelReader::floats(const std::string& what, const fb::Tensor* source, Sh
   return {};
 }
 
-Status ModelReader::linear(const std::string& what, const fb::Linear* source, uint64_t outputs, uint64_t inputs,
-                           LinearView* view) {
+Status ModelReader::linear(const std::string& what, const fb::Linear* source, uint64_t outputs,
+                           uint64_t inputs, LinearView* view) {
   if (source == nullptr) return wrong(what, "is missing");
-  LSRT_TRY(tensor(what + ".weight", source->weight(), {outputs, inputs}, {DataType::kFloat32, DataType::kInt8},
-                  &view->weight));
+  LSRT_TRY(tensor(what + ".weight", source->weight(), {outputs, inputs},
+                  {DataType::kFloat32, DataType::kInt8}, &view->weight));
   view->outputs = view->weight.shape[0];
   view->inputs = view->weight.shape[1];
   LSRT_TRY(range(what + " inputs", view->inputs, 1, kMaxGemmDepth));

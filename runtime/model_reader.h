@@ -1,9 +1,10 @@
-// Turns the verified FlatBuffer of a model file into the views of model.h, and checks all that FlatBuffers cannot
-// know: spans, shapes, types, scales, and that each part fits the next. Used by Model::load only.
+// Turns the verified FlatBuffer of a model file into the views of model.h, and checks all that FlatBuffers
+// cannot know: spans, shapes, types, scales, and that each part fits the next. Used by Model::load only.
 //
-// The first thing that is wrong ends the reading with Error::kModel "PATH: stage 1, block 3, qkv.weight: ...". Nothing
-// is allocated in proportion to a number in the file: what is copied (texts, lists of blocks) has the limits below.
-// The bytes of weights are not touched, so that a large model loads at the cost of its header.
+// The first thing that is wrong ends the reading with Error::kModel "PATH: stage 1, block 3, qkv.weight:
+// ...". Nothing is allocated in proportion to a number in the file: what is copied (texts, lists of blocks)
+// has the limits below. The bytes of weights are not touched, so that a large model loads at the cost of its
+// header.
 #pragma once
 
 #include <initializer_list>
@@ -20,10 +21,10 @@ inline constexpr uint32_t kMaxBlocks = 4096;         // of all stages together
 inline constexpr uint32_t kMaxVocabulary = 1 << 20;  // tokens
 inline constexpr uint32_t kMaxTokenBytes = 64;
 inline constexpr uint32_t kMaxClasses = 1 << 16;
-inline constexpr uint32_t kMaxTextBytes = 1024;      // of a label or a line of provenance
+inline constexpr uint32_t kMaxTextBytes = 1024;        // of a label or a line of provenance
 inline constexpr uint32_t kMaxStreamTokens = 1 << 24;  // memory, block, longest sequence
 inline constexpr uint32_t kMaxWindow = 1 << 16;
-inline constexpr uint32_t kMaxImageSize = 1 << 14;   // pixels on a side
+inline constexpr uint32_t kMaxImageSize = 1 << 14;  // pixels on a side
 inline constexpr uint32_t kMaxGoldenArrays = 16;
 
 class ModelReader {
@@ -54,8 +55,10 @@ class ModelReader {
   // model_reader.cc: arrays. `source` may be null only where the function says so.
   Status span(const std::string& what, const fb::Span* source, uint64_t bytes, const void** data) const;
   Status scales_and_sums(const std::string& what, const fb::Tensor& source, TensorView* view) const;
-  Status tensor(const std::string& what, const fb::Tensor* source, Shape shape, Types types, TensorView* view);
-  Status floats(const std::string& what, const fb::Tensor* source, Shape shape, const float** out);  // null: null
+  Status tensor(const std::string& what, const fb::Tensor* source, Shape shape, Types types,
+                TensorView* view);
+  Status floats(const std::string& what, const fb::Tensor* source, Shape shape,
+                const float** out);  // null: null
   Status linear(const std::string& what, const fb::Linear* source, uint64_t outputs, uint64_t inputs,
                 LinearView* view);
   Status norm(const std::string& what, const fb::Norm* source, uint64_t width, NormView* view);  // null: none
@@ -64,7 +67,8 @@ class ModelReader {
   Status stages(const fb::Model& source);
   Status stem(const fb::Stage& source, size_t index, const Rows& previous, Stage* stage, Rows* rows);
   Status token_stem(const fb::TokenStem& source, TokenStem* stem, Rows* rows);
-  Status patch_stem(const fb::PatchStem& source, size_t index, const Rows& previous, PatchStem* stem, Rows* rows);
+  Status patch_stem(const fb::PatchStem& source, size_t index, const Rows& previous, PatchStem* stem,
+                    Rows* rows);
   Status block(const fb::Block& source, const Rows& rows, Block* block);
   Status mixer(const fb::Block& source, const Rows& rows, Mixer* mixer);
   Status head_dim(uint32_t heads, uint32_t rank, const Rows& rows, uint32_t* head_dim) const;
@@ -91,9 +95,9 @@ class ModelReader {
   const uint8_t* const data_;
   const size_t size_;
   Model* const model_;
-  std::string where_;                         // "stage 0, block 3, "
-  Rows last_rows_;                            // of the last stage
-  std::unordered_set<const void*> tensors_;   // seen, by data
+  std::string where_;                        // "stage 0, block 3, "
+  Rows last_rows_;                           // of the last stage
+  std::unordered_set<const void*> tensors_;  // seen, by data
 };
 
 // Printed in messages: "[768, 256]".

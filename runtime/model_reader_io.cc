@@ -144,13 +144,15 @@ Status ModelReader::provenance(const fb::Model& source) {
 Status ModelReader::golden(const fb::Model& source) {
   if (source.golden() == nullptr) return {};
   model_->golden.max_difference = source.golden()->max_difference();
-  if (!(model_->golden.max_difference >= 0)) return wrong("golden", "max_difference is negative or not a number");
+  if (!(model_->golden.max_difference >= 0))
+    return wrong("golden", "max_difference is negative or not a number");
   LSRT_TRY(golden_arrays("golden input", *source.golden()->inputs(), &model_->golden.inputs));
   LSRT_TRY(golden_arrays("golden output", *source.golden()->outputs(), &model_->golden.outputs));
   return golden_shapes();
 }
 
-Status ModelReader::golden_arrays(const char* what, const TensorList& source, std::vector<TensorView>* arrays) {
+Status ModelReader::golden_arrays(const char* what, const TensorList& source,
+                                  std::vector<TensorView>* arrays) {
   LSRT_TRY(range(std::string(what) + "s", source.size(), 1, kMaxGoldenArrays));
   for (const fb::Tensor* array : source) {
     TensorView& view = arrays->emplace_back();
@@ -187,14 +189,17 @@ Status ModelReader::golden_shapes() const {
     fits = fits && inputs.size() == 1 && is_array(inputs[0], "tokens", DataType::kInt32, {batch, 0}) &&
            is_array(outputs[0], "logprobs", DataType::kFloat32, {batch, 0, vocabulary}) &&
            outputs[0].shape[1] <= inputs[0].shape[1];
-    return fits ? Status() : wrong("golden", "expected tokens [batch, n] and logprobs [batch, <= n, vocabulary]");
+    return fits ? Status()
+                : wrong("golden", "expected tokens [batch, n] and logprobs [batch, <= n, vocabulary]");
   }
   const auto& head = std::get<ClassifierHead>(model_->head);
   fits = fits && is_array(outputs[0], "logits", DataType::kFloat32, {batch, head.layers.back().outputs});
   if (is("vil")) {
     const uint64_t size = model_->image.size;
-    fits = fits && inputs.size() == 1 && is_array(inputs[0], "image", DataType::kFloat32, {batch, 3, size, size});
-    return fits ? Status() : wrong("golden", "expected image [batch, 3, size, size] and logits [batch, classes]");
+    fits = fits && inputs.size() == 1 &&
+           is_array(inputs[0], "image", DataType::kFloat32, {batch, 3, size, size});
+    return fits ? Status()
+                : wrong("golden", "expected image [batch, 3, size, size] and logits [batch, classes]");
   }
   fits = fits && inputs.size() == (head.pair ? 4u : 2u);
   for (size_t i = 0; fits && i < inputs.size(); i++) {
@@ -202,7 +207,8 @@ Status ModelReader::golden_shapes() const {
     fits = is_array(inputs[i], name, DataType::kInt32, {batch, inputs[0].shape[1]}) &&
            inputs[i].shape[1] <= model_->sequence.max_length;
   }
-  return fits ? Status() : wrong("golden", "expected tokens_0, mask_0 [batch, n] (of pairs also _1) and logits");
+  return fits ? Status()
+              : wrong("golden", "expected tokens_0, mask_0 [batch, n] (of pairs also _1) and logits");
 }
 
 }  // namespace lsrt

@@ -36,7 +36,8 @@ Status ModelReader::stages(const fb::Model& source) {
   return {};
 }
 
-Status ModelReader::stem(const fb::Stage& source, size_t index, const Rows& previous, Stage* stage, Rows* rows) {
+Status ModelReader::stem(const fb::Stage& source, size_t index, const Rows& previous, Stage* stage,
+                         Rows* rows) {
   if (is("vil") && source.stem_type() == fb::Stem::PatchStem) {
     return patch_stem(*source.stem_as_PatchStem(), index, previous, &stage->stem.emplace<PatchStem>(), rows);
   }
@@ -61,8 +62,8 @@ Status ModelReader::token_stem(const fb::TokenStem& source, TokenStem* stem, Row
   return range("positions rows", stem->positions.shape[0], 1, kMaxStreamTokens);
 }
 
-Status ModelReader::patch_stem(const fb::PatchStem& source, size_t index, const Rows& previous, PatchStem* stem,
-                               Rows* rows) {
+Status ModelReader::patch_stem(const fb::PatchStem& source, size_t index, const Rows& previous,
+                               PatchStem* stem, Rows* rows) {
   stem->patch = source.patch();
   stem->grid = source.grid();
   stem->channels = source.channels();
@@ -155,7 +156,8 @@ Status ModelReader::causal(const fb::CausalLongShort& source, const Rows& rows, 
   const uint64_t d = rows.width;
   LSRT_TRY(linear("qkv", source.qkv(), 3 * d + uint64_t{mixer->heads} * mixer->rank, d, &mixer->qkv));
   LSRT_TRY(linear("out", source.out(), d, d, &mixer->out));
-  LSRT_TRY(floats("content_bias", source.content_bias(), {mixer->heads, mixer->head_dim}, &mixer->content_bias));
+  LSRT_TRY(
+      floats("content_bias", source.content_bias(), {mixer->heads, mixer->head_dim}, &mixer->content_bias));
   LSRT_TRY(floats("position_bias", source.position_bias(), {mixer->heads, mixer->head_dim},
                   &mixer->position_bias));
   LSRT_TRY(norm("norm_window", source.norm_window(), d, &mixer->norm_window));
@@ -169,8 +171,8 @@ Status ModelReader::causal(const fb::CausalLongShort& source, const Rows& rows, 
   if (source.norm_summary() == nullptr) return wrong("norm_summary", "is missing");
   LSRT_TRY(norm("norm_summary", source.norm_summary(), d, &mixer->norm_summary));
   const uint64_t n = (uint64_t{model_->memory} + model_->block) / mixer->chunk * mixer->rank;
-  LSRT_TRY(tensor("chunk_positions", source.chunk_positions(), {mixer->heads, n, mixer->head_dim}, kWeightTypes,
-                  &mixer->chunk_positions));
+  LSRT_TRY(tensor("chunk_positions", source.chunk_positions(), {mixer->heads, n, mixer->head_dim},
+                  kWeightTypes, &mixer->chunk_positions));
   return linear("chunk_position_projection", source.chunk_position_projection(), d, d,
                 &mixer->chunk_position_projection);
 }
@@ -188,7 +190,8 @@ Status ModelReader::encoder(const fb::EncoderLongShort& source, const Rows& rows
   LSRT_TRY(norm("norm_summary", source.norm_summary(), d, &mixer->norm_summary));
   if (source.convolution() == nullptr) return {};
   TensorView convolution;
-  LSRT_TRY(tensor("convolution", source.convolution(), {mixer->heads, 0}, {DataType::kFloat32}, &convolution));
+  LSRT_TRY(
+      tensor("convolution", source.convolution(), {mixer->heads, 0}, {DataType::kFloat32}, &convolution));
   LSRT_TRY(range("convolution kernel", convolution.shape[1], 1, kMaxWindow));
   mixer->kernel = convolution.shape[1];
   mixer->convolution = convolution.floats();
@@ -225,7 +228,8 @@ Status ModelReader::full(const fb::FullAttention& source, const Rows& rows, Full
     return wrong("relative_bias", "needs a grid of patches");
   }
   const uint64_t side = 2 * uint64_t{rows.grid} - 1;
-  LSRT_TRY(floats("relative_bias", source.relative_bias(), {side * side, mixer->heads}, &mixer->relative_bias));
+  LSRT_TRY(
+      floats("relative_bias", source.relative_bias(), {side * side, mixer->heads}, &mixer->relative_bias));
   if (source.cls_bias() != nullptr && rows.cls_count == 0) return wrong("cls_bias", "needs a cls row");
   return floats("cls_bias", source.cls_bias(), {3, mixer->heads}, &mixer->cls_bias);
 }

@@ -1,0 +1,35 @@
+// A checkpoint to a model file. The peak of memory is about one tensor, as checkpoints are mapped and the
+// output is written tensor by tensor; the disk holds a float32 model beside the output for as long as the
+// conversion runs.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "converter/quantize.h"
+#include "converter/report.h"
+#include "runtime/status.h"
+
+namespace lsrt {
+
+struct ConvertOptions {
+  std::string family;       // "lm", "encoder", "vil"; empty: recognised by tensor names
+  std::string dict_path;    // lm; empty: dict.txt beside the checkpoint
+  std::string config_path;  // hyper-parameters that the checkpoint lacks
+  std::string labels_path;  // class names, one a line; empty: the checkpoint's or the configuration's
+  Precision precision = Precision::kInt8;
+  uint32_t block = 0;    // lm, tokens; 0: 256
+  uint32_t memory = 0;   // lm, tokens; 0: the checkpoint's mem_len
+  uint32_t threads = 1;  // of the end-to-end check
+  bool golden = true;    // store inputs and the float model's outputs, and compare with them
+  // Called before each step: how many of how many are done, and what comes. False ends with
+  // Error::kCancelled.
+  std::function<bool(size_t done, size_t total, const std::string& what)> progress;
+};
+
+// Writes `output` whole or not at all; what was written has been loaded and run before it appears. The same
+// input gives the same bytes.
+Result<ConvertReport> convert(const std::string& source, const std::string& output,
+                              const ConvertOptions& options);
+
+}  // namespace lsrt

@@ -1,0 +1,36 @@
+// The golden of a model file: inputs and the float model's outputs, stored at conversion, replayed by `lsrt
+// verify`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "converter/family.h"
+#include "converter/model_writer.h"
+#include "runtime/arrays.h"
+#include "runtime/status.h"
+
+namespace lsrt {
+
+struct GoldenArrays {
+  std::vector<Array> inputs, outputs;
+};
+
+// Runs the float32 model at the path on the plan's inputs.
+Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::string& model_path, uint32_t threads);
+
+// Loads the model at the path and returns how far its outputs lie from its golden.
+Result<float> check_golden(const std::string& model_path, uint32_t threads);
+
+flatbuffers::Offset<fb::Golden> describe_golden(ModelWriter& writer, const GoldenArrays& golden);
+
+// Where Golden.max_difference lies in a header that has a golden.
+uint64_t max_difference_offset(const std::vector<uint8_t>& header);
+
+// The root table. `golden` may be 0.
+flatbuffers::Offset<fb::Model> describe_model(ModelWriter& writer, const std::string& family,
+                                              const ModelParts& parts, const Provenance& origin,
+                                              flatbuffers::Offset<fb::Golden> golden);
+
+}  // namespace lsrt

@@ -1,0 +1,30 @@
+// Models of published shapes with random weights, for measuring speed and memory without a checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "converter/quantize.h"
+#include "runtime/model.h"
+#include "runtime/status.h"
+
+namespace lsrt {
+
+struct RandomModelOptions {
+  Precision precision = Precision::kInt8;
+  uint32_t block = 0;       // of language models, tokens; 0: 256
+  uint32_t memory = 0;      // of language models, tokens; 0: 8192
+  uint32_t max_length = 0;  // of lra, tokens; 0: 4096
+};
+
+// A whole model file in memory, for Model::load_bytes(). Error::kArgument: no such architecture; the text
+// lists them.
+//   enwik8-base, enwik8-large   byte language models: 12 or 30 layers, d 512, 8 heads, window 512, chunk 16,
+//   rank 1;
+//                               260 tokens: 256 bytes and the four special ones
+//   vil-ls-medium-224, vil-ls-base-224, vil-ls-medium-384   ImageNet classifiers, 1000 classes
+//   lra                         encoder: 2 layers, d 64, 2 heads, window 8, 32 landmarks, 10 classes
+//   (ListOps)
+Result<ModelBytes> random_model(const std::string& architecture, const RandomModelOptions& options);
+
+}  // namespace lsrt

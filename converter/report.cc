@@ -1,0 +1,46 @@
+#include "converter/report.h"
+
+#include <nlohmann/json.hpp>
+
+#include "converter/source_text.h"
+#include "runtime/atomic_file.h"
+
+namespace lsrt {
+
+std::string ConvertReport::json() const {
+  nlohmann::ordered_json root;
+  root["source"] = to_utf8(source);
+  root["output"] = to_utf8(output);
+  root["family"] = family;
+  root["architecture"] = architecture;
+  root["precision"] = precision == Precision::kInt8 ? "int8" : "float32";
+  root["source_bytes"] = source_bytes;
+  root["output_bytes"] = output_bytes;
+  root["parameters"] = parameters;
+  root["max_difference"] = max_difference;
+  root["tensors"] = nlohmann::ordered_json::array();
+  for (const TensorReport& tensor : tensors) {
+    nlohmann::ordered_json entry;
+    entry["name"] = tensor.name;
+    entry["type"] = tensor.type == DataType::kInt8 ? "int8" : "float32";
+    entry["shape"] = tensor.shape;
+    entry["bytes"] = tensor.bytes;
+    if (tensor.type == DataType::kInt8) {
+      entry["relative_rms_error"] = tensor.error.relative_rms;
+      entry["max_abs_error"] = tensor.error.max_abs;
+      entry["cosine"] = tensor.error.cosine;
+      entry["snr_db"] = tensor.error.snr_db;
+    }
+    root["tensors"].push_back(std::move(entry));
+  }
+  return root.dump(1) + "\n";
+}
+
+Status write_report(const ConvertReport& report, const std::string& path) {
+  const std::string text = report.json();
+  LSRT_ASSIGN(AtomicFile file, AtomicFile::open(path));
+  LSRT_TRY(file.write(text.data(), text.size()));
+  return file.commit();
+}
+
+}  // namespace lsrt
