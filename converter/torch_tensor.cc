@@ -1,7 +1,5 @@
 #include "converter/torch_tensor.h"
 
-#include <iterator>
-
 #include "converter/source_text.h"
 
 namespace lsrt {

@@ -15,11 +15,14 @@ std::atomic<size_t> largest_allocation{0};
 }
 
 // Watches every allocation of the process; the readers allocate by new only.
-void* operator new(size_t size) {
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
   size_t seen = largest_allocation;
   while (size > seen && !largest_allocation.compare_exchange_weak(seen, size)) {
   }
-  if (void* memory = std::malloc(size)) return memory;
+  return std::malloc(size);
+}
+void* operator new(size_t size) {
+  if (void* memory = operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
@@ -325,10 +328,12 @@ struct Rebuild {
   int64_t offset = 0;
   std::vector<int64_t> shape = {2, 2};
   std::vector<int64_t> strides = {2, 1};
+  std::string view = "";  // the part of the storage, in files of old versions
 
   std::string pickle() const {
     return "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + "ctorch\n" + type + "\n" + text(key) +
-           text("cpu") + integer(count) + "tQ" + integer(offset) + tuple(shape) + tuple(strides) + "\x89NtR";
+           text("cpu") + integer(count) + view + "tQ" + integer(offset) + tuple(shape) + tuple(strides) +
+           "\x89NtR";
   }
 };
 
@@ -376,6 +381,19 @@ TEST_CASE("tensors outside their storage are refused") {
   CHECK(contains(refused({"FloatStorage", "0", -4}), "cannot be read"));
   CHECK(contains(refused({"FloatStorage", "9", 4}), "a storage that is in the file"));
   CHECK(contains(refused({"QInt8Storage", "0", 16}), "type torch.QInt8Storage, which cannot be read"));
+}
+
+TEST_CASE("a view is a part of its storage") {
+  const auto refused = [](int64_t offset, int64_t count) {
+    return refusal_of(
+        {"FloatStorage", "0", 4, 0, {2}, {1}, "(" + text("view") + integer(offset) + integer(count) + "t"});
+  };
+  CHECK(refused(2, 2) == "(accepted)");
+  CHECK(contains(refused(2, 1), "all elements inside their storage"));
+  CHECK(contains(refused(3, 2), "a view inside its storage"));
+  CHECK(contains(refused(5, 0), "a view inside its storage"));
+  CHECK(contains(refused(1, INT64_MAX), "a view inside its storage"));
+  CHECK(contains(refused(-1, 2), "cannot be read"));
 }
 
 TEST_CASE("archives that contradict themselves are refused") {

@@ -52,7 +52,7 @@ inline std::string test_file(const std::string& name) {
 // A number as little-endian bytes.
 inline std::string little(uint64_t value, int size) {
   std::string bytes;
-  for (int i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i));
+  for (int i = 0; i < size; ++i, value >>= 8) bytes += static_cast<char>(value);
   return bytes;
 }
 

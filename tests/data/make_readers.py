@@ -40,6 +40,8 @@ def state_dict():
     state["scalar"] = torch.tensor(7.25)
     state["empty"] = torch.zeros(0, 5)
     state["parameter"] = torch.nn.Parameter(torch.tensor([1.0, -1.0]))
+    state["tagged"] = torch.tensor([3.0, 4.0])
+    state["tagged"].note = "an attribute makes PyTorch save a tensor by another function"
     state["f16"] = special.to(torch.float16)
     state["bf16"] = torch.tensor([1.0, -2.5, 3.140625, 1e30, -0.0]).to(torch.bfloat16)
     state["f64"] = torch.tensor([0.1, -1e-3], dtype=torch.float64)
@@ -114,7 +116,7 @@ def save_refused():
     # A real one also holds the paths of the source files; the reader looks at the names of the entries only.
     with zipfile.ZipFile(OUT / "refused-torchscript.pt", "w") as script:
         for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
-            script.writestr("relu/" + name, b"")
+            script.writestr(zipfile.ZipInfo("relu/" + name), b"")
     (OUT / "refused-pickle.pt").write_bytes(pickle.dumps({"a": 1}, protocol=2))
     with zipfile.ZipFile(OUT / "small.pt") as source:
         packed = zipfile.ZipFile(OUT / "refused-compressed.pt", "w", zipfile.ZIP_DEFLATED)
@@ -122,7 +124,7 @@ def save_refused():
             packed.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
         packed.close()
         with zipfile.ZipFile(OUT / "refused-no-pickle.pt", "w") as other:
-            other.writestr("readme.txt", "hello")
+            other.writestr(zipfile.ZipInfo("readme.txt"), "hello")
 
 
 def save_zip64():
