@@ -133,6 +133,7 @@ Result<std::unique_ptr<CausalNetwork>> CausalNetwork::create(std::shared_ptr<con
   std::unique_ptr<CausalNetwork> network(new CausalNetwork(std::move(model), std::move(backend)));
   LSRT_TRY(network->prepare(options));
   Backend& device = *network->backend_;
+  network->zero_row_.resize(network->shape_.width());
   LSRT_ASSIGN(network->state_, device.allocate(network->memory_.state_bytes));
   LSRT_ASSIGN(network->positions_, device.allocate(network->memory_.positions_bytes));
   LSRT_ASSIGN(network->scratch_, device.allocate(network->memory_.scratch_bytes - network->workspace_bytes_));
@@ -191,9 +192,8 @@ void CausalNetwork::reset() {
   Carver carver(scratch_);
   Buffers b(shape_, *model_, &carver);
   const size_t width = shape_.width();
-  const std::vector<float> zero(width);
   for (const Layer& layer : layers_) {
-    backend_->copy_to_device(*stream_, b.x, zero.data(), width * sizeof(float));
+    backend_->copy_to_device(*stream_, b.x, zero_row_.data(), width * sizeof(float));
     const bool norm_first = layer.block->residual != Residual::kPostNorm;
     if (norm_first) backend_->add_norm(*stream_, layer.block->norm1, width, nullptr, 1, b.x, b.x);
     backend_->linear(*stream_, *layer.qkv, b.x, 1, Activation::kNone, b.qkv);

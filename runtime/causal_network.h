@@ -70,6 +70,7 @@ class CausalNetwork {
   size_t vocabulary_ = 0;
   std::vector<Layer> layers_;
   const Linear* head_ = nullptr;
+  std::vector<float> zero_row_;  // [width]
   void* state_ = nullptr;
   void* positions_ = nullptr;
   void* scratch_ = nullptr;
