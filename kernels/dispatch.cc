@@ -23,7 +23,7 @@ constexpr bool built_avx2 = true;
 bool runs_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #else
 constexpr bool built_avx2 = false;
-bool runs_avx2() { return false; }
+[[maybe_unused]] bool runs_avx2() { return false; }
 #endif
 
 #ifdef LSRT_HAVE_AVX512VNNI
@@ -39,7 +39,7 @@ bool runs_avx512vnni() {
 }
 #else
 constexpr bool built_avx512vnni = false;
-bool runs_avx512vnni() { return false; }
+[[maybe_unused]] bool runs_avx512vnni() { return false; }
 #endif
 
 #ifdef LSRT_HAVE_NEONDOT
@@ -56,8 +56,8 @@ constexpr bool built_neoni8mm = false;
 bool runs_neondot() { return getauxval(AT_HWCAP) & (1ul << 20); }                      // HWCAP_ASIMDDP
 bool runs_neoni8mm() { return runs_neondot() && getauxval(AT_HWCAP2) & (1ul << 13); }  // HWCAP2_I8MM
 #else
-bool runs_neondot() { return false; }
-bool runs_neoni8mm() { return false; }
+[[maybe_unused]] bool runs_neondot() { return false; }
+[[maybe_unused]] bool runs_neoni8mm() { return false; }
 #endif
 
 enum SetIndex {

@@ -21,9 +21,10 @@ inline __attribute__((always_inline)) void add_in_place(__m256i& sum, __m256i v)
 }
 
 // sums[r][half] = the 8 sums of row a + r * lda with outputs 8 * half .. 8 * half + 7 of one panel, over
-// `groups` groups of 4 depth. kHalves = 1: only the half that w points to. The registers: 6 x 1 or 3 x 2
-// tiles hold 12 accumulators (4 outputs of 2 half sums each), 2 or 4 widened weights and one broadcast
-// activation.
+// `groups` groups of 4 depth. kHalves = 1: only the half that w points to. The 16 registers allow 6 x 1
+// tiles: 12 accumulators (4 outputs of 2 half sums each), 2 widened weights, one broadcast activation, one
+// product. About 7.5 cycles a group on Zen 3, where multiplies and additions are the limit and widening is
+// free.
 template <size_t kRows, size_t kHalves>
 inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, const int8_t* w, size_t groups,
                                                 __m256i (&sums)[kRows][kHalves]) {
@@ -38,8 +39,8 @@ inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, co
     if constexpr (kHalves == 2) _mm_prefetch((const char*)(w + 64 * g + kPrefetchBytes), _MM_HINT_T0);
 #pragma GCC unroll 2
     for (size_t h = 0; h < kHalves; ++h) {
-      const __m256i w0 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i*)(w + 64 * g + 32 * h)));
-      const __m256i w1 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i*)(w + 64 * g + 32 * h + 16)));
+      const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(w + 64 * g + 32 * h)));
+      const __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(w + 64 * g + 32 * h + 16)));
 #pragma GCC unroll 6
       for (size_t r = 0; r < kRows; ++r) {
         const __m256i x = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i*)(a + r * lda + 4 * g)));
@@ -55,8 +56,8 @@ inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, co
       const __m256 low = _mm256_castsi256_ps(acc[r][2 * h]), high = _mm256_castsi256_ps(acc[r][2 * h + 1]);
       const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0x88));
       const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd));
-      sums[r][h] =
-          _mm256_permute4x64_epi64(_mm256_add_epi32(even, odd), 0xd8);  // from outputs 0 1 4 5 2 3 6 7
+      // The outputs are in the order 0 1 4 5 2 3 6 7.
+      sums[r][h] = _mm256_permute4x64_epi64(_mm256_add_epi32(even, odd), 0xd8);
     }
   }
 }
