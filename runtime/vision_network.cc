@@ -71,19 +71,21 @@ void VisionNetwork::mix(const StagePlan& stage, const Layer& layer, size_t image
   }
 }
 
+// The output of the layer's feed-forward stays in `mixed` until the next norm, or the end of the stage, adds
+// it to x.
 void VisionNetwork::run_layer(const StagePlan& stage, const Layer& layer, size_t count, const Buffers& b) {
   const size_t rows = count * stage.rows, width = stage.width;
   const Block& block = *layer.block;
   Backend& device = *backend_;
   Stream& stream = *stream_;
-  device.add_norm(stream, block.norm1, width, nullptr, rows, b.x, b.normed);
+  const float* pending = &layer == &stage.layers.front() ? nullptr : b.mixed;
+  device.add_norm(stream, block.norm1, width, pending, rows, b.x, b.normed);
   device.linear(stream, *layer.qkv, b.normed, rows, Activation::kNone, b.wide);
   for (size_t i = 0; i < count; ++i) mix(stage, layer, i, b);
   device.linear(stream, *layer.out, b.attention, rows, Activation::kNone, b.mixed);
   device.add_norm(stream, block.norm2, width, b.mixed, rows, b.x, b.normed);
   device.linear(stream, *layer.fc1, b.normed, rows, block.feed_forward.activation, b.wide);
   device.linear(stream, *layer.fc2, b.wide, rows, Activation::kNone, b.mixed);
-  device.add(stream, b.mixed, rows * width, b.x);
 }
 
 // stage_rows: null, or per stage where its rows go.
@@ -97,6 +99,7 @@ void VisionNetwork::run_batch(const float* images, size_t count, float* logits, 
     const StagePlan& stage = stages_[i];
     embed(stage, i, count, b);
     for (const Layer& layer : stage.layers) run_layer(stage, layer, count, b);
+    backend_->add(*stream_, b.mixed, count * stage.rows * stage.width, b.x);
     if (stage_rows) {
       backend_->copy_to_host(*stream_, stage_rows[i], b.x, count * stage.rows * stage.width * sizeof(float));
     }

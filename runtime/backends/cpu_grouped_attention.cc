@@ -73,6 +73,27 @@ struct QuantizedRows {
   }
 };
 
+// 16 elements of four rows, element by element; whole words, so that the compiler uses vectors.
+void interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d, int8_t* out) {
+  static_assert(kPanelDepth == 4);
+  uint32_t words[kPanelOutputs];
+  for (size_t i = 0; i < kPanelOutputs; ++i) {
+    words[i] = static_cast<uint8_t>(a[i]) | static_cast<uint32_t>(static_cast<uint8_t>(b[i])) << 8 |
+               static_cast<uint32_t>(static_cast<uint8_t>(c[i])) << 16 |
+               static_cast<uint32_t>(static_cast<uint8_t>(d[i])) << 24;
+  }
+  std::memcpy(out, words, sizeof words);
+}
+
+// out[i] = scale * x[i]
+void scale_to_float(float scale, const int32_t* __restrict x, size_t n, float* __restrict out) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) out[i + j] = scale * static_cast<float>(x[i + j]);
+  }
+  for (; i < n; ++i) out[i] = scale * static_cast<float>(x[i]);
+}
+
 // The keys and values of one (head, group) in the layout of the kernels.
 struct GroupPanels {
   int8_t* key;         // [columns / 16][padded_dim / 4][16][4]
@@ -130,10 +151,13 @@ struct GroupPanels {
     for (size_t c = 0; c < e.columns; c += kPanelDepth) {
       const int8_t* from[kPanelDepth];
       for (size_t t = 0; t < kPanelDepth; ++t) from[t] = rows + source[c + t] * e.padded_dim;
-      for (size_t k = 0; k < e.dim; ++k) {
-        int8_t* to =
-            value + k / kPanelOutputs * panel_stride + c * kPanelOutputs + k % kPanelOutputs * kPanelDepth;
-        for (size_t t = 0; t < kPanelDepth; ++t) to[t] = from[t][k];
+      int8_t* to = value + c * kPanelOutputs;
+      size_t k = 0;
+      for (; k + kPanelOutputs <= e.dim; k += kPanelOutputs, to += panel_stride) {
+        interleave(from[0] + k, from[1] + k, from[2] + k, from[3] + k, to);
+      }
+      for (size_t i = 0; k + i < e.dim; ++i) {
+        for (size_t t = 0; t < kPanelDepth; ++t) to[i * kPanelDepth + t] = from[t][k + i];
       }
     }
   }
@@ -196,9 +220,8 @@ void attend_int8(const Kernels& kernels, const GroupedAttention& a, const Extent
   kernels.attn.weighted_sum(scratch.weight, e.columns, queries.count, panels.value, e.columns * kPanelOutputs,
                             e.columns, e.dim, scratch.sum, e.value_dim);
   for (size_t i = 0; i < queries.count; ++i) {
-    float* out = a.out + queries.row[i] * a.out_stride + head * e.dim;
-    const int32_t* sum = scratch.sum + i * e.value_dim;
-    for (size_t k = 0; k < e.dim; ++k) out[k] = scale[i] * static_cast<float>(sum[k]);
+    scale_to_float(scale[i], scratch.sum + i * e.value_dim, e.dim,
+                   a.out + queries.row[i] * a.out_stride + head * e.dim);
   }
 }
 

@@ -24,7 +24,7 @@ inline float dot(const float* x, const float* y, size_t n) {
 }
 
 // sum[i] += p * x[i]
-inline void add_scaled(float p, const float* x, size_t n, float* sum) {
+inline void add_scaled(float p, const float* __restrict x, size_t n, float* __restrict sum) {
   size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     for (size_t j = 0; j < kLanes; ++j) sum[i + j] += p * x[i + j];
