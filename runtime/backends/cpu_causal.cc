@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "runtime/backends/cpu_lanes.h"
+
 namespace lsrt {
 namespace {
 
@@ -27,9 +29,7 @@ void compress(const CausalShape& s, const float* weight, const float* const* x, 
   for (size_t t = 0; t < s.chunk; ++t) {
     for (size_t head = 0; head < s.heads; ++head) {
       const float p = weight[(head * s.rank + j) * s.chunk + t];
-      const float* row = x[t] + head * s.head_dim;
-      float* sum = out + head * s.head_dim;
-      for (size_t e = 0; e < s.head_dim; ++e) sum[e] += p * row[e];
+      add_scaled(p, x[t] + head * s.head_dim, s.head_dim, out + head * s.head_dim);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/backends/cpu_causal.h"
+#include "runtime/backends/cpu_lanes.h"
 
 namespace lsrt {
 namespace {
@@ -41,12 +42,6 @@ struct Scratch {
   }
 };
 
-float dot(const float* x, const float* y, size_t n) {
-  float sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += x[i] * y[i];
-  return sum;
-}
-
 template <typename Cache>
 class Task {
  public:
@@ -58,9 +53,6 @@ class Task {
         window_(window_segments(state, s_, position_of(0), position_of(count - 1))) {}
 
   void run(float* y) {
-    for (size_t i = 0; i < count_; ++i) {
-      std::fill_n(scratch_.scores + i * scratch_.columns, summaries_.columns + window_.columns, kMaskedScore);
-    }
     const size_t query_stride = 3 * s_.width() + s_.heads * s_.rank;
     const float* query = step_.qkv + first_ * query_stride + head_ * s_.head_dim;
     if (s_.rank) {
@@ -234,9 +226,9 @@ class Task {
         for_segments([&](const Segment<Cache>& segment, size_t column) {
           for (int64_t key = segment.begin; key < segment.end; ++key) {
             size_t at = key - segment.first;
-            const float weight = scores(i)[column + at];
+            const float weight = scores(i)[column + at];  // zero where masked
             const float* value = segment.cache->value(head_, segment.repeated ? 0 : segment.row + at);
-            for (size_t e = 0; e < s_.head_dim; ++e) y[i * s_.width() + e] += weight * value[e];
+            add_scaled(weight, value, s_.head_dim, y + i * s_.width());
           }
         });
       }
