@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Measures lsrt beside what one would use instead, in one run on one machine, and draws the pictures of the README.
+
+usage: scripts/benchmark.py WORKDIR [--lsrt build/lsrt] [--llama LLAMA_BENCH --gguf FILE] [--images VIL_PEERS.py --onnx FILE]
+                            [--books build/books-lm.lsrt] [--depths 0,1024,...] [--long-depths ...] [--threads 1,2]
+
+Writes WORKDIR/results.json after every measurement and, with matplotlib, docs/context.svg and docs/images.svg.
+A peer that is not given is left out, aloud. Every process runs alone; ours and the peer's take turns.
+
+  llama.cpp   llama-bench with a full-attention model equal in size to the enwik8 base shape (38 M parameters, Q8_0)
+  images      a script that prints "name  min_ms  median_ms" lines for THREADS on an ONNX file of ViL-LS medium-224
+"""
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def run(command):
+    """stdout, peak resident bytes and seconds of a command that must succeed."""
+    print("+", " ".join(command), flush=True)
+    start = time.time()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"benchmark.py: {command[0]} failed")
+    return out, usage.ru_maxrss * 1024, time.time() - start
+
+
+def bench(args, target, threads, depth=None, prompt=0, generate=0, repetitions=3):
+    command = [args.lsrt, "bench", *target, "--threads", str(threads), "--repetitions", str(repetitions), "--json"]
+    if depth is not None:
+        command += ["--depth", str(depth), "--prompt", str(prompt), "--generate", str(generate)]
+    out, rss, _ = run(command)
+    return {**json.loads(out), "peak_rss_bytes": rss}
+
+
+def llama(args, threads, depth, prompt, generate):
+    """tokens per second of prompt and decode, and peak resident bytes."""
+    out, rss, _ = run([args.llama, "-m", args.gguf, "-t", str(threads), "-p", str(prompt), "-n", str(generate),
+                       "-d", str(depth), "-r", "3", "-o", "json"])
+    speeds = {"prompt" if t["n_prompt"] else "decode": t["avg_ts"] for t in json.loads(out)}
+    return {**speeds, "peak_rss_bytes": rss}
+
+
+def measure_text(args, results):
+    rows = results.setdefault("text", [])
+    for threads in args.threads:
+        for depth in args.depths:
+            ours = bench(args, ["--arch", "enwik8-base"], threads, depth, 512, 32)
+            row = {"threads": threads, "depth": depth, "peak_rss_bytes": ours["peak_rss_bytes"],
+                   "state_bytes": ours["state_bytes"], "isa": ours["isa"]}
+            for r in ours["results"]:
+                row[r["test"]] = r["n"] / r["min_ms"] * 1e3
+                row[r["test"] + "_median"] = r["per_second"]
+            if args.llama and depth <= args.llama_most:
+                row["llama"] = llama(args, threads, depth, 512, 32)
+            rows.append(row)
+            yield
+
+
+def measure_long(args, results):
+    rows = results.setdefault("long", [])
+    for depth in args.long_depths:
+        ours = bench(args, [args.books], 1, depth, 0, 256)
+        rows.append({"depth": depth, "ms_per_token": ours["results"][0]["min_ms"] / 256,
+                     "peak_rss_bytes": ours["peak_rss_bytes"], "state_bytes": ours["state_bytes"]})
+        yield
+
+
+def measure_images(args, results):
+    rows = results.setdefault("images", [])
+    for threads in args.threads:
+        for arch in ("vil-ls-medium-224", "vil-ls-base-224"):
+            ours = bench(args, ["--arch", arch], threads, repetitions=10)
+            rows.append({"threads": threads, "name": "lsrt int8", "arch": arch, "min_ms": ours["results"][0]["min_ms"],
+                         "median_ms": ours["results"][0]["median_ms"], "peak_rss_bytes": ours["peak_rss_bytes"],
+                         "model_bytes": ours["model_bytes"]})
+        if args.images:
+            out, _, _ = run([sys.executable, args.images, args.onnx, str(threads), args.workdir])
+            for line in out.splitlines()[1:]:
+                *name, least, median = line.split()
+                rows.append({"threads": threads, "name": " ".join(name), "arch": "vil-ls-medium-224",
+                             "min_ms": float(least), "median_ms": float(median)})
+        yield
+
+
+def draw_context(results, path):
+    import matplotlib.pyplot as plt
+    rows = [r for r in results["text"] if r["threads"] == max(x["threads"] for x in results["text"])]
+    if not rows:
+        return
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
+    place = lambda rows: [max(r["depth"], 256) for r in rows]  # depth 0 at the edge of a logarithmic axis
+    peer = [r for r in rows if "llama" in r]
+    left.plot(place(rows), [1e3 / r["decode"] for r in rows], "o-", label="lsrt, long-short, int8")
+    right.plot(place(rows), [r["peak_rss_bytes"] / 2**20 for r in rows], "o-", label="lsrt, long-short, int8")
+    if peer:
+        left.plot(place(peer), [1e3 / r["llama"]["decode"] for r in peer], "s--", label="llama.cpp, full attention, Q8_0")
+        right.plot(place(peer), [r["llama"]["peak_rss_bytes"] / 2**20 for r in peer], "s--",
+                   label="llama.cpp, full attention, Q8_0")
+    for axis, title in ((left, "milliseconds per token"), (right, "peak memory, MiB")):
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xlabel("tokens of context before")
+        axis.set_title(title)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize=8)
+    figure.suptitle(f"38 M parameters, {rows[0]['threads']} threads, {results['cpu']}", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def draw_images(results, path):
+    import matplotlib.pyplot as plt
+    rows = [r for r in results["images"] if r["arch"] == "vil-ls-medium-224"]
+    names = list(dict.fromkeys(r["name"] for r in rows))
+    threads = sorted({r["threads"] for r in rows})
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    height = 0.8 / len(threads)
+    for i, t in enumerate(threads):
+        times = [next((r["min_ms"] for r in rows if r["name"] == n and r["threads"] == t), 0) for n in names]
+        bars = axis.barh([y + i * height for y in range(len(names))], times, height * 0.9, label=f"{t} thread{'s' * (t > 1)}")
+        axis.bar_label(bars, fmt="%.0f", fontsize=7)
+    axis.set_yticks([y + 0.4 - height / 2 for y in range(len(names))], names, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("milliseconds per image (minimum)")
+    axis.set_title(f"ViL-LS medium, 224 x 224, batch 1, {results['cpu']}", fontsize=9)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main():
+    numbers = lambda text: [int(x) for x in text.split(",") if x]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workdir")
+    parser.add_argument("--lsrt", default=os.path.join(ROOT, "build", "lsrt"))
+    parser.add_argument("--books", default=os.path.join(ROOT, "build", "books-lm.lsrt"))
+    parser.add_argument("--llama"), parser.add_argument("--gguf")
+    parser.add_argument("--images"), parser.add_argument("--onnx")
+    parser.add_argument("--threads", type=numbers, default=[1, 2])
+    parser.add_argument("--depths", type=numbers, default=[0, 1024, 4096, 8192, 16384, 65536])
+    parser.add_argument("--llama-most", type=int, default=16384, help="deepest context to take llama.cpp to")
+    parser.add_argument("--long-depths", type=numbers, default=[0, 16384, 1000000])
+    parser.add_argument("--draw-only", action="store_true", help="draw from WORKDIR/results.json")
+    args = parser.parse_args()
+    os.makedirs(args.workdir, exist_ok=True)
+    path = os.path.join(args.workdir, "results.json")
+    if args.draw_only:
+        results = json.load(open(path))
+    else:
+        for peer in ("llama", "images"):
+            if not getattr(args, peer):
+                print(f"benchmark.py: no --{peer}: that peer is left out", flush=True)
+        results = {"cpu": next((l.split(": ")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")),
+                               platform.machine()), "cores": os.cpu_count()}
+        for part in (measure_text, measure_images, measure_long):
+            for _ in part(args, results):
+                json.dump(results, open(path, "w"), indent=1)
+    try:
+        import matplotlib
+    except ImportError:
+        sys.exit("benchmark.py: measured; no matplotlib (pip install matplotlib), so no pictures")
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "lsrt"  # the same numbers give the same file
+    draw_context(results, os.path.join(ROOT, "docs", "context.svg"))
+    draw_images(results, os.path.join(ROOT, "docs", "images.svg"))
+
+
+if __name__ == "__main__":
+    main()
