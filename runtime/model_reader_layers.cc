@@ -133,7 +133,7 @@ Status ModelReader::head_dim(uint32_t heads, uint32_t rank, const Rows& rows, ui
   if (rows.width % heads != 0) return wrong("heads", "%u do not divide the width %u", heads, rows.width);
   LSRT_TRY(range("heads * rank", uint64_t{heads} * rank, 0, kMaxWidth));
   *head_dim = rows.width / heads;
-  return {};
+  return range("width of a head", *head_dim, 1, kMaxHeadDim);
 }
 
 Status ModelReader::causal(const fb::CausalLongShort& source, const Rows& rows, CausalLongShort* mixer) {
