@@ -1,8 +1,10 @@
 #include "converter/names_encoder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "converter/mixture.h"
 #include "runtime/model_reader.h"
 
 namespace lsrt {
@@ -20,31 +22,56 @@ std::string layer_name(const EncoderParameters& p, uint32_t layer) {
   return p.tied ? "model.transformer." : "model.transformer_" + std::to_string(layer) + ".";
 }
 
-Offset<fb::EncoderLongShort> mixer(ModelBuilder& b, const EncoderParameters& p, const std::string& name) {
+bool is_full(const EncoderParameters& p, uint32_t layer) { return !p.full.empty() && p.full[layer]; }
+
+// The first layer with landmarks, whose shapes tell about them; p.layers: none.
+uint32_t first_long_short(const EncoderParameters& p) {
+  uint32_t layer = 0;
+  while (layer < p.layers && is_full(p, layer)) layer++;
+  return layer;
+}
+
+// Query (scaled), key and value, and the landmark weights where there are any.
+Offset<fb::Linear> qkv(ModelBuilder& b, const EncoderParameters& p, const std::string& name, uint32_t rank) {
   ModelBuilder::Rows query{name + "W_q", {p.d, p.d}};
   query.scale = 1 / std::sqrt(static_cast<float>(p.d / p.heads));
   query.scaled_rows = p.d;
   std::vector<ModelBuilder::Rows> rows = {query, {name + "W_k", {p.d, p.d}}, {name + "W_v", {p.d, p.d}}};
-  if (p.rank > 0) rows.push_back({name + "dconv_fc", {p.heads * p.rank, p.d}});
-  const auto qkv = b.linear(name + "{W_q,W_k,W_v,dconv_fc}", rows);
+  if (rank > 0) rows.push_back({name + "dconv_fc", {p.heads * rank, p.d}});
+  return b.linear(name + (rank > 0 ? "{W_q,W_k,W_v,dconv_fc}" : "{W_q,W_k,W_v}"), rows);
+}
+
+Offset<fb::EncoderLongShort> long_short(ModelBuilder& b, const EncoderParameters& p,
+                                        const std::string& name) {
+  const auto projection = qkv(b, p, name, p.rank);
   const auto out = b.linear(name + "W_o", p.d, p.d);
   const auto norm_window = b.norm(name + "dual_ln_l", p.d, kEps);
   const auto norm_summary = b.norm(name + "dual_ln_s", p.d, kEps);
   Offset<fb::Tensor> convolution;
   if (p.kernel > 0) convolution = b.floats(name + "conv.weight", {p.heads, p.kernel});
-  return fb::CreateEncoderLongShort(b.fb(), p.heads, p.window, p.rank, qkv, out, norm_window, norm_summary,
-                                    convolution);
+  return fb::CreateEncoderLongShort(b.fb(), p.heads, p.window, p.rank, projection, out, norm_window,
+                                    norm_summary, convolution);
 }
 
-Offset<fb::Block> block(ModelBuilder& b, const EncoderParameters& p, const std::string& name) {
+Offset<fb::FullAttention> full_attention(ModelBuilder& b, const EncoderParameters& p,
+                                         const std::string& name) {
+  const auto projection = qkv(b, p, name, 0);
+  const auto out = b.linear(name + "W_o", p.d, p.d);
+  return fb::CreateFullAttention(b.fb(), p.heads, projection, out, b.norm(name + "dual_ln_l", p.d, kEps));
+}
+
+Offset<fb::Block> block(ModelBuilder& b, const EncoderParameters& p, uint32_t layer) {
+  const std::string name = layer_name(p, layer);
+  const bool full = is_full(p, layer);
   const auto norm1 = b.norm(name + "norm1", p.d, kEps);
-  const auto attention = mixer(b, p, name + "mha.");
+  const auto attention =
+      full ? full_attention(b, p, name + "mha.").Union() : long_short(b, p, name + "mha.").Union();
   const auto norm2 = b.norm(name + "norm2", p.d, kEps);
   const auto fc1 = b.linear(name + "mlpblock.0", p.hidden, p.d);
   const auto fc2 = b.linear(name + "mlpblock.3", p.d, p.hidden);
   const auto feed_forward = fb::CreateFeedForward(b.fb(), fc1, fc2, fb::Activation::gelu);
-  return fb::CreateBlock(b.fb(), norm1, fb::Mixer::EncoderLongShort, attention.Union(), norm2, feed_forward,
-                         fb::Residual::pre_norm);
+  return fb::CreateBlock(b.fb(), norm1, full ? fb::Mixer::FullAttention : fb::Mixer::EncoderLongShort,
+                         attention, norm2, feed_forward, fb::Residual::pre_norm);
 }
 
 ModelParts describe(ModelBuilder& b, const EncoderParameters& p) {
@@ -56,7 +83,7 @@ ModelParts describe(ModelBuilder& b, const EncoderParameters& p) {
   std::vector<Offset<fb::Block>> blocks;
   for (uint32_t i = 0; i < p.layers; i++) {
     // Tied layers are the same table: the file holds their weights once.
-    blocks.push_back(p.tied && i > 0 ? blocks[0] : block(b, p, layer_name(p, i)));
+    blocks.push_back(p.tied && i > 0 ? blocks[0] : block(b, p, i));
   }
   const auto stage = fb::CreateStageDirect(b.fb(), fb::Stem::TokenStem, stem.Union(), &blocks);
   parts.stages = b.fb().CreateVector(&stage, 1);
@@ -113,7 +140,6 @@ EncoderParameters from_shapes(const WeightSource& source) {
   p.d = source.extent(kWords, 1);
   p.max_length = source.extent(kPositions, 0);
   p.hidden = source.extent(layer + "mlpblock.0.weight", 0);
-  p.kernel = source.extent(layer + "mha.conv.weight", 2);
   p.classifier_hidden = source.extent(head + "0.weight", 0);
   p.classes = source.extent(head + "2.weight", 0);
   p.pair = source.extent(head + "0.weight", 1) == uint64_t{4} * p.d;
@@ -133,9 +159,19 @@ Status add_config(const Config& config, const WeightSource& source, EncoderParam
     return fail(Error::kUnsupported, "%s: pooling of mode \"%s\" is not known, only \"MEAN\"",
                 source.checkpoint->path().c_str(), pooling.c_str());
   }
+  if (p->tied) {
+    LSRT_ASSIGN(p->layers, config.count("num_layers", 1, kMaxBlocks));
+  }
+  LSRT_ASSIGN(p->full, full_layers(config, p->layers));
+  const std::string layer = layer_name(*p, first_long_short(*p));
+  if (p->tied && std::count(p->full.begin(), p->full.end(), true) > 0) {
+    return fail(Error::kUnsupported, "%s: layers that share their weights cannot be a mixture",
+                source.checkpoint->path().c_str());
+  }
+  p->kernel = source.extent(layer + "mha.conv.weight", 2);
   LSRT_ASSIGN(const uint32_t head_dim, config.count("head_dim", 0, kMaxWidth, 0));
   if (p->kernel > 0) {
-    p->heads = source.extent(layer_name(*p, 0) + "mha.conv.weight", 0);  // one kernel a head
+    p->heads = source.extent(layer + "mha.conv.weight", 0);  // one kernel a head
   } else if (config.has("num_head") || head_dim == 0) {
     LSRT_ASSIGN(p->heads, config.count("num_head", 1, kMaxWidth));
   } else {
@@ -147,9 +183,6 @@ Status add_config(const Config& config, const WeightSource& source, EncoderParam
   if (p->cls != (p->cls_last_layer || cls_token)) {
     return fail(Error::kCheckpoint, "%s: cls_token and cls_last_layer are %s, but model.cls_embed is %s",
                 source.checkpoint->path().c_str(), p->cls ? "false" : "true", p->cls ? "there" : "missing");
-  }
-  if (p->tied) {
-    LSRT_ASSIGN(p->layers, config.count("num_layers", 1, kMaxBlocks));
   }
   LSRT_ASSIGN(p->byte_offset, config.integer("byte_offset", 1));
 
@@ -198,7 +231,7 @@ std::string architecture(const EncoderParameters& p) {
       p.layers, p.tied ? "tied " : "", p.d, p.heads, p.hidden, p.window, p.rank, p.kernel,
       p.cls ? (p.cls_last_layer ? "cls row in the last layer" : "cls row") : "mean pooling",
       p.pair ? ", pairs" : "", p.max_length, p.vocabulary, p.classes);
-  return text;
+  return text + mixture_text(p.full);
 }
 
 }  // namespace
@@ -223,6 +256,13 @@ ModelPlan plan_encoder(const EncoderParameters& parameters, const WeightSource& 
   plan.architecture = architecture(parameters);
   plan.source = source;
   plan.describe = [parameters](ModelBuilder& builder) { return describe(builder, parameters); };
+  for (uint32_t i = 0; i < parameters.layers; i++) {
+    if (!is_full(parameters, i)) continue;  // which has neither landmarks nor a convolution
+    for (const char* part :
+         {"dconv_fc.weight", "dconv_fc.bias", "dual_ln_s.weight", "dual_ln_s.bias", "conv.weight"}) {
+      plan.ignored.push_back(layer_name(parameters, i) + "mha." + part);
+    }
+  }
   plan.golden_inputs = golden_inputs(parameters);
   return plan;
 }
@@ -238,7 +278,8 @@ Result<ModelPlan> plan_encoder(const TensorSource& checkpoint, const std::string
   EncoderParameters parameters = from_shapes(source);
   LSRT_TRY(add_config(config, source, &parameters));
   LSRT_TRY(check(parameters, checkpoint.path()));
-  parameters.rank = source.extent(layer_name(parameters, 0) + "mha.dconv_fc.weight", 0) / parameters.heads;
+  const std::string layer = layer_name(parameters, first_long_short(parameters));
+  parameters.rank = source.extent(layer + "mha.dconv_fc.weight", 0) / parameters.heads;
   parameters.labels = options.labels;
   if (parameters.labels.empty()) {
     LSRT_ASSIGN(parameters.labels, config.texts("classes"));

@@ -10,6 +10,7 @@ struct EncoderParameters {
   uint32_t layers = 0, d = 0, heads = 0, hidden = 0;
   uint32_t vocabulary = 0, max_length = 0;
   uint32_t window = 0, rank = 0, kernel = 0;
+  std::vector<bool> full;       // layers with full attention; empty: none
   bool tied = false;            // one set of weights for all layers
   bool cls = false;             // there is a cls row
   bool cls_last_layer = false;  // in the last layer only

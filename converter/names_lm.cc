@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "converter/dictionary.h"
+#include "converter/mixture.h"
 #include "converter/positions.h"
 #include "runtime/model_reader.h"
 
@@ -16,14 +17,20 @@ constexpr char kEmbedding[] = "in_emb.weight";
 constexpr uint32_t kDefaultBlock = 256;  // tokens: what the authors evaluate with
 constexpr uint32_t kGoldenTokens = 64;   // after the first block; as many outputs are stored
 
-Offset<fb::CausalLongShort> mixer(ModelBuilder& b, const LmParameters& p, const std::string& name) {
+std::string layer_name(uint32_t layer) { return "layers." + std::to_string(layer) + "."; }
+
+bool is_full(const LmParameters& p, uint32_t layer) { return !p.full.empty() && p.full[layer]; }
+
+// rank 0 and a window of the whole memory: full attention with a bounded cache.
+Offset<fb::CausalLongShort> mixer(ModelBuilder& b, const LmParameters& p, const std::string& name,
+                                  uint32_t rank, uint32_t window) {
   const uint32_t head_dim = p.d / p.heads;
   ModelBuilder::Rows query{name + "proj_query", {p.d, p.d}, p.bias};
   query.scale = 1 / std::sqrt(static_cast<float>(head_dim));
   query.scaled_rows = p.d;
   std::vector<ModelBuilder::Rows> rows = {
       query, {name + "proj_key", {p.d, p.d}, p.bias}, {name + "proj_val", {p.d, p.d}, p.bias}};
-  if (p.rank > 0) rows.push_back({name + "dconv_1", {p.heads * p.rank, p.d}});
+  if (rank > 0) rows.push_back({name + "dconv_1", {p.heads * rank, p.d}});
   const auto qkv = b.linear(name + "{proj_query,proj_key,proj_val,dconv_1}", rows);
   const auto out = b.linear(name + "proj_out", p.d, p.d, p.bias);
   const auto content_bias = b.floats(name + "r_w_bias", {p.heads, head_dim});
@@ -39,20 +46,22 @@ Offset<fb::CausalLongShort> mixer(ModelBuilder& b, const LmParameters& p, const 
   Offset<fb::Tensor> window_positions, chunk_positions;
   Offset<fb::Norm> norm_summary;
   Offset<fb::Linear> chunk_position_projection;
-  if (p.window > 0) window_positions = positions("r_net", false, p.window, p.clamp);
-  if (p.rank > 0) {
+  if (window > 0) window_positions = positions("r_net", false, window, p.clamp);
+  if (rank > 0) {
     norm_summary = b.norm(name + "dual_ln_dproj", p.d, 1e-5f);
-    chunk_positions = positions("r_net_chunk", true, (p.memory + p.block) / p.chunk * p.rank, p.chunk_clamp);
+    chunk_positions = positions("r_net_chunk", true, (p.memory + p.block) / p.chunk * rank, p.chunk_clamp);
     chunk_position_projection = b.linear(name + "r_net_chunk", p.d, p.d);
   }
-  return fb::CreateCausalLongShort(b.fb(), p.heads, p.window, p.chunk, p.rank, p.clamp, p.chunk_clamp, qkv,
-                                   out, content_bias, position_bias, norm_window, norm_summary,
-                                   window_positions, chunk_positions, chunk_position_projection);
+  return fb::CreateCausalLongShort(b.fb(), p.heads, window, p.chunk, rank, p.clamp, p.chunk_clamp, qkv, out,
+                                   content_bias, position_bias, norm_window, norm_summary, window_positions,
+                                   chunk_positions, chunk_position_projection);
 }
 
-Offset<fb::Block> block(ModelBuilder& b, const LmParameters& p, const std::string& name) {
+Offset<fb::Block> block(ModelBuilder& b, const LmParameters& p, uint32_t layer) {
+  const std::string name = layer_name(layer);
+  const bool full = is_full(p, layer);
   const auto norm1 = b.norm(name + "norm1", p.d, 1e-5f);
-  const auto attention = mixer(b, p, name + "attn.");
+  const auto attention = mixer(b, p, name + "attn.", full ? 0 : p.rank, full ? p.memory : p.window);
   const auto norm2 = b.norm(name + "norm2", p.d, 1e-5f);
   const auto fc1 = b.linear(name + "ff.fc1", p.hidden, p.d);
   const auto fc2 = b.linear(name + "ff.fc2", p.d, p.hidden);
@@ -69,7 +78,7 @@ ModelParts describe(ModelBuilder& b, const LmParameters& p) {
   const auto embedding = b.weights(kEmbedding, {vocabulary_size, p.d});
   const auto stem = fb::CreateTokenStem(b.fb(), embedding, std::sqrt(static_cast<float>(p.d)));
   std::vector<Offset<fb::Block>> blocks;
-  for (uint32_t i = 0; i < p.layers; i++) blocks.push_back(block(b, p, "layers." + std::to_string(i) + "."));
+  for (uint32_t i = 0; i < p.layers; i++) blocks.push_back(block(b, p, i));
   const auto stage = fb::CreateStageDirect(b.fb(), fb::Stem::TokenStem, stem.Union(), &blocks);
   parts.stages = b.fb().CreateVector(&stage, 1);
 
@@ -138,6 +147,7 @@ Result<LmParameters> read_parameters(const TensorSource& source, const FamilyOpt
   LSRT_ASSIGN(p.pre_ln, config.boolean("pre_ln"));
   LSRT_ASSIGN(p.gelu, config.boolean("use_gelu"));
   LSRT_ASSIGN(p.bias, config.boolean("use_bias"));
+  LSRT_ASSIGN(p.full, full_layers(config, p.layers));
   if (options.memory != 0) {
     p.memory = options.memory;
   } else {
@@ -220,9 +230,10 @@ std::string architecture(const LmParameters& p) {
   char text[320];
   std::snprintf(text, sizeof text,
                 "causal long-short: %u layers, d %u, %u heads, hidden %u, window %u, chunk %u, rank %u, %s, "
-                "%s, %zu tokens",
+                "%s, %zu tokens%s",
                 p.layers, p.d, p.heads, p.hidden, p.window, p.chunk, p.rank,
-                p.pre_ln ? "pre-norm" : "post-norm", p.gelu ? "GELU" : "ReLU", p.vocabulary.size());
+                p.pre_ln ? "pre-norm" : "post-norm", p.gelu ? "GELU" : "ReLU", p.vocabulary.size(),
+                mixture_text(p.full).c_str());
   return text;
 }
 
@@ -247,6 +258,13 @@ ModelPlan plan_lm(const LmParameters& parameters, const WeightSource& source) {
   plan.source = source;
   plan.describe = [parameters](ModelBuilder& builder) { return describe(builder, parameters); };
   plan.ignored = {"pos_emb.inv_freq", "out_emb.weight"};  // checked, or the same as the embedding
+  for (uint32_t i = 0; i < parameters.layers; i++) {
+    if (!is_full(parameters, i)) continue;  // which has no summaries
+    for (const char* part : {"dconv_1", "r_net_chunk", "dual_ln_dproj"}) {
+      for (const char* kind : {".weight", ".bias"})
+        plan.ignored.push_back(layer_name(i) + "attn." + part + kind);
+    }
+  }
   plan.golden_inputs = golden_inputs(parameters);
   plan.golden_positions = kGoldenTokens;
   return plan;

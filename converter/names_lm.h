@@ -11,6 +11,7 @@ struct LmParameters {
   uint32_t block = 0, memory = 0;  // tokens
   int32_t clamp = -1, chunk_clamp = -1;
   bool pre_ln = false, gelu = false, bias = false;
+  std::vector<bool> full;               // layers that see every token of the memory instead; empty: none
   bool tied = true;                     // out_emb.weight is in_emb.weight
   std::vector<std::string> vocabulary;  // text by token id
 };

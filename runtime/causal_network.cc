@@ -37,6 +37,9 @@ Status check(const Model& model, const CausalOptions& options, const CausalLongS
   return Status();
 }
 
+// Rows that summarize the chunks of a step, at most.
+size_t compressed_rows(const CausalShape& s) { return (s.max_rows / s.chunk + 1) * s.rank; }
+
 }  // namespace
 
 struct CausalNetwork::Buffers {
@@ -51,13 +54,16 @@ struct CausalNetwork::Buffers {
   float* compressed_qkv;  // [chunks * rank, 3 width + heads * rank]
   float* logits;          // [rows, vocabulary]
 
-  Buffers(const CausalShape& s, const Model& model, Carver* carver) {
-    const size_t rows = s.max_rows, width = s.width(), qkv_width = 3 * width + s.heads * s.rank;
-    size_t hidden_width = 0;
-    for (const Block& block : model.stages[0].blocks) {
-      hidden_width = std::max(hidden_width, block.feed_forward.fc1.outputs);
+  // Blocks may differ in rank, chunk and window: room for the largest.
+  Buffers(const CausalShape& stream, const std::vector<Layer>& layers, const Model& model, Carver* carver) {
+    const size_t rows = stream.max_rows, width = stream.width();
+    size_t qkv_width = 0, hidden_width = 0, most_compressed = 0;
+    for (const Layer& layer : layers) {
+      const CausalShape& s = layer.causal.shape;
+      qkv_width = std::max(qkv_width, layer.qkv->outputs);
+      hidden_width = std::max(hidden_width, layer.fc1->outputs);
+      most_compressed = std::max(most_compressed, compressed_rows(s));
     }
-    const size_t compressed_rows = (rows / s.chunk + 1) * std::max<size_t>(s.rank, 1);
     tokens = carver->take<int32_t>(rows);
     x = carver->take<float>(rows * width);
     normed = carver->take<float>(rows * width);
@@ -65,8 +71,8 @@ struct CausalNetwork::Buffers {
     attention = carver->take<float>(rows * width);
     mixed = carver->take<float>(rows * width);
     hidden = carver->take<float>(rows * hidden_width);
-    compressed = carver->take<float>(compressed_rows * width);
-    compressed_qkv = carver->take<float>(compressed_rows * qkv_width);
+    compressed = carver->take<float>(most_compressed * width);
+    compressed_qkv = carver->take<float>(most_compressed * qkv_width);
     logits = carver->take<float>(rows * model.vocabulary.size());
   }
 };
@@ -104,17 +110,18 @@ Status CausalNetwork::prepare(const CausalOptions& options) {
     LSRT_ASSIGN(layer.fc1, backend_->prepare(block.feed_forward.fc1));
     LSRT_ASSIGN(layer.fc2, backend_->prepare(block.feed_forward.fc2));
     for (const Linear* linear : {layer.qkv, layer.out, layer.fc1, layer.fc2, head_}) need(*linear, shape.max_rows);
+    need(*layer.qkv, compressed_rows(shape));
     workspace_bytes_ = std::max(workspace_bytes_, backend_->causal_workspace_bytes(shape, options.threads));
     memory_.state_bytes += backend_->causal_state_bytes(shape);
-    if (mixer.rank && shape.positions() > mixer.chunk_positions.shape[1]) {
-      memory_.positions_bytes += round_up(backend_->position_table_bytes(shape, shape.positions()), kWeightAlignment);
+    if (const size_t bytes = extended_bytes(layer)) {
+      memory_.positions_bytes += bytes;
       LSRT_ASSIGN(const Linear* projection, backend_->prepare(mixer.chunk_position_projection));
       need(*projection, shape.max_rows);
     }
     layers_.push_back(layer);
   }
   Carver carver(nullptr);
-  Buffers buffers(shape_, model, &carver);
+  Buffers buffers(shape_, layers_, model, &carver);
   memory_.scratch_bytes = carver.used() + workspace_bytes_;
   return Status();
 }
@@ -139,50 +146,56 @@ Result<std::unique_ptr<CausalNetwork>> CausalNetwork::create(std::shared_ptr<con
   LSRT_ASSIGN(network->scratch_, device.allocate(network->memory_.scratch_bytes - network->workspace_bytes_));
   LSRT_ASSIGN(network->stream_, device.create_stream(options.threads, network->workspace_bytes_));
   uint8_t* state = static_cast<uint8_t*>(network->state_);
+  uint8_t* positions = static_cast<uint8_t*>(network->positions_);
   for (Layer& layer : network->layers_) {
     layer.causal.state = state;
     layer.causal.chunk_positions = &layer.causal.weights->chunk_positions;
     state += device.causal_state_bytes(layer.causal.shape);
+    if (const size_t bytes = network->extended_bytes(layer)) {
+      LSRT_TRY(network->extend_positions(&layer, positions));
+      positions += bytes;
+    }
   }
-  if (network->memory_.positions_bytes) LSRT_TRY(network->extend_positions());
   network->reset();
   LSRT_TRY(device.synchronize(*network->stream_));
   return network;
 }
 
-// Position tables for more memory than the model's own reach: farthest first, row y is distance n - 1 - y.
-Status CausalNetwork::extend_positions() {
-  const size_t width = shape_.width(), count = shape_.positions();
+// Bytes of the layer's own position table; 0 where the model's is long enough.
+size_t CausalNetwork::extended_bytes(const Layer& layer) const {
+  const CausalShape& shape = layer.causal.shape;
+  if (shape.rank == 0 || shape.positions() <= layer.causal.weights->chunk_positions.shape[1]) return 0;
+  return round_up(backend_->position_table_bytes(shape, shape.positions()), kWeightAlignment);
+}
+
+// A position table for more memory than the model's own reaches: farthest first, row y is distance n - 1 - y.
+Status CausalNetwork::extend_positions(Layer* layer, void* table) {
+  const CausalLongShort& mixer = *layer->causal.weights;
+  const size_t width = shape_.width(), count = layer->causal.shape.positions();
   std::vector<float> sinusoid(shape_.max_rows * width);
   void* memory = nullptr;
   LSRT_ASSIGN(memory, backend_->allocate(count * width * sizeof(float)));
   auto* rows = static_cast<float*>(memory);
   Carver carver(scratch_);
-  Buffers b(shape_, *model_, &carver);
-  uint8_t* table = static_cast<uint8_t*>(positions_);
-  for (Layer& layer : layers_) {
-    const CausalLongShort& mixer = *layer.causal.weights;
-    if (mixer.rank == 0 || count <= mixer.chunk_positions.shape[1]) continue;
-    auto projection = backend_->prepare(mixer.chunk_position_projection);  // again, cannot fail
-    for (size_t first = 0; first < count; first += shape_.max_rows) {
-      const size_t n = std::min(shape_.max_rows, count - first);
-      for (size_t i = 0; i < n; ++i) {
-        double distance = static_cast<double>(count - 1 - (first + i));
-        if (mixer.chunk_position_clamp > 0) distance = std::min<double>(distance, mixer.chunk_position_clamp);
-        for (size_t k = 0; k < width / 2; ++k) {
-          double angle = distance * std::pow(10000.0, -2.0 * static_cast<double>(k) / static_cast<double>(width));
-          sinusoid[i * width + k] = static_cast<float>(std::sin(angle));
-          sinusoid[i * width + width / 2 + k] = static_cast<float>(std::cos(angle));
-        }
+  Buffers b(shape_, layers_, *model_, &carver);
+  auto projection = backend_->prepare(mixer.chunk_position_projection);  // again, cannot fail
+  for (size_t first = 0; first < count; first += shape_.max_rows) {
+    const size_t n = std::min(shape_.max_rows, count - first);
+    for (size_t i = 0; i < n; ++i) {
+      double distance = static_cast<double>(count - 1 - (first + i));
+      if (mixer.chunk_position_clamp > 0) distance = std::min<double>(distance, mixer.chunk_position_clamp);
+      for (size_t k = 0; k < width / 2; ++k) {
+        double angle = distance * std::pow(10000.0, -2.0 * static_cast<double>(k) / static_cast<double>(width));
+        sinusoid[i * width + k] = static_cast<float>(std::sin(angle));
+        sinusoid[i * width + width / 2 + k] = static_cast<float>(std::cos(angle));
       }
-      backend_->copy_to_device(*stream_, b.x, sinusoid.data(), n * width * sizeof(float));
-      backend_->linear(*stream_, *projection.value(), b.x, n, Activation::kNone, rows + first * width);
-      (void)backend_->synchronize(*stream_);  // the host's rows are written again
     }
-    layer.chunk_positions = backend_->make_position_table(*stream_, layer.causal.shape, rows, count, table);
-    layer.causal.chunk_positions = &layer.chunk_positions;
-    table += round_up(backend_->position_table_bytes(layer.causal.shape, count), kWeightAlignment);
+    backend_->copy_to_device(*stream_, b.x, sinusoid.data(), n * width * sizeof(float));
+    backend_->linear(*stream_, *projection.value(), b.x, n, Activation::kNone, rows + first * width);
+    (void)backend_->synchronize(*stream_);  // the host's rows are written again
   }
+  layer->chunk_positions = backend_->make_position_table(*stream_, layer->causal.shape, rows, count, table);
+  layer->causal.chunk_positions = &layer->chunk_positions;
   Status status = backend_->synchronize(*stream_);
   backend_->release(memory);
   return status;
@@ -190,7 +203,7 @@ Status CausalNetwork::extend_positions() {
 
 void CausalNetwork::reset() {
   Carver carver(scratch_);
-  Buffers b(shape_, *model_, &carver);
+  Buffers b(shape_, layers_, *model_, &carver);
   const size_t width = shape_.width();
   for (const Layer& layer : layers_) {
     backend_->copy_to_device(*stream_, b.x, zero_row_.data(), width * sizeof(float));
@@ -237,7 +250,7 @@ void CausalNetwork::run_layer(const Layer& layer, uint64_t position, size_t rows
 
 Status CausalNetwork::step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored, float* logits) {
   Carver carver(scratch_);
-  Buffers b(shape_, *model_, &carver);
+  Buffers b(shape_, layers_, *model_, &carver);
   const size_t width = shape_.width();
   backend_->copy_to_device(*stream_, b.tokens, tokens, rows * sizeof(int32_t));
   backend_->embed(*stream_, stem_of(*model_), width, b.tokens, rows, nullptr, b.x);

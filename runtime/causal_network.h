@@ -33,6 +33,7 @@ class CausalNetwork {
   ~CausalNetwork();
 
   size_t vocabulary() const { return vocabulary_; }
+  // Block, memory and max_rows; the rest may differ from layer to layer.
   const CausalShape& shape() const { return shape_; }
   const CausalMemory& memory() const { return memory_; }
 
@@ -58,13 +59,14 @@ class CausalNetwork {
 
   CausalNetwork(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend);
   Status prepare(const CausalOptions& options);
-  Status extend_positions();
+  size_t extended_bytes(const Layer& layer) const;
+  Status extend_positions(Layer* layer, void* table);
   void run_layer(const Layer& layer, uint64_t position, size_t rows, Buffers* b);
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Backend> backend_;
   std::unique_ptr<Stream> stream_;
-  CausalShape shape_{};
+  CausalShape shape_{};  // of the last layer; block, memory and max_rows are the same in all
   CausalMemory memory_;
   size_t workspace_bytes_ = 0;
   size_t vocabulary_ = 0;

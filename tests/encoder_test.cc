@@ -175,13 +175,11 @@ TEST_CASE("int8: the same bits with any number of threads and every kernel set, 
     std::vector<float> expected(inputs * first->classes());
     REQUIRE(first->run(tokens.data(), lengths, inputs, expected.data()).ok());
     for (size_t i = 0; i < count; ++i) {
-      for (const size_t threads : {1, 3}) {
-        CAPTURE(std::string(sets[i]->isa));
-        CAPTURE(threads);
-        std::vector<float> got(expected.size());
-        REQUIRE(network(model, threads, sets[i]->isa)->run(tokens.data(), lengths, inputs, got.data()).ok());
-        CHECK(got == expected);
-      }
+      const size_t threads = i == 0 ? 2 : 1;  // the best set also in parallel
+      CAPTURE(std::string(sets[i]->isa));
+      std::vector<float> got(expected.size());
+      REQUIRE(network(model, threads, sets[i]->isa)->run(tokens.data(), lengths, inputs, got.data()).ok());
+      CHECK(got == expected);
     }
     const size_t one = first->documents();
     std::vector<float> last(first->classes());
