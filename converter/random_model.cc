@@ -93,12 +93,16 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
 
 Result<ModelBytes> random_model(const std::string& architecture, const RandomModelOptions& options) {
   LSRT_ASSIGN(const ModelPlan model, plan(architecture, options));
+  return random_model(model, options.precision);
+}
+
+Result<ModelBytes> random_model(const ModelPlan& model, Precision precision) {
   Provenance origin;
   origin.source_file = "random weights";
   origin.converter_version = LSRT_VERSION;
   origin.architecture = model.architecture;
   const auto describe = [&](ModelWriter& writer) {
-    ModelBuilder builder(writer, model.source, options.precision, nullptr);
+    ModelBuilder builder(writer, model.source, precision, nullptr);
     const ModelParts parts = model.describe(builder);
     return describe_model(writer, model.family, parts, origin, 0);
   };

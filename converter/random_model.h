@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "converter/family.h"
 #include "converter/quantize.h"
 #include "runtime/model.h"
 #include "runtime/status.h"
@@ -26,5 +27,7 @@ struct RandomModelOptions {
 //   lra                         encoder: 2 layers, d 64, 2 heads, window 8, 32 landmarks, 10 classes
 //   (ListOps)
 Result<ModelBytes> random_model(const std::string& architecture, const RandomModelOptions& options);
+// Of any shape: a plan without a checkpoint.
+Result<ModelBytes> random_model(const ModelPlan& plan, Precision precision);
 
 }  // namespace lsrt
