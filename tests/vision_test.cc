@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -10,6 +11,20 @@
 #include "kernels/dispatch.h"
 #include "runtime/vision_network.h"
 #include "tests/support.h"
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
+#define LSRT_COUNT_ALLOCATIONS 1
+// Counts every allocation of the process: C++'s new ends here as well.
+static std::atomic<size_t> allocations{0};
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* malloc(size_t n) { return ++allocations, __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { return ++allocations, __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) { return ++allocations, __libc_realloc(p, n); }
+}
+#endif
 
 using namespace lsrt;
 using lsrt_test::convert_golden;
@@ -111,6 +126,63 @@ TEST_CASE("int8 results depend on neither threads, batches nor kernel sets") {
     const Kernels* const* sets;
     const size_t count = available_kernels(&sets);
     for (size_t i = 1; i < count; ++i) check({2, 3}, sets[i]->isa);
+  }
+}
+
+#ifdef LSRT_COUNT_ALLOCATIONS
+TEST_CASE("running an int8 model allocates nothing") {
+  const auto model = convert_golden(kCases[1], "int8");
+  const auto net = network(model, {2, 2});
+  const std::vector<float> images = some_images(*model, 3);
+  std::vector<float> logits(3 * net->classes());
+  REQUIRE(net->run(images.data(), 3, logits.data()).ok());
+  const size_t before = allocations;
+  const bool ok = net->run(images.data(), 3, logits.data()).ok();
+  const size_t after = allocations;
+  CHECK(ok);
+  CHECK(after == before);
+}
+#endif
+
+TEST_CASE("windows see their group and its surroundings, with the bias of the distance") {
+  struct Shape {
+    size_t grid, cls, window;
+  };
+  for (Shape s : {Shape{6, 1, 2}, {7, 0, 3}, {9, 1, 4}, {14, 1, 7}, {5, 1, 5}, {4, 1, 7}, {5, 0, 1}}) {
+    const size_t reach = std::max<size_t>(s.window / 2, 1), farthest = s.window - 1 + reach,
+                 side = 2 * farthest + 1;
+    const int64_t n = s.grid;
+    constexpr size_t kHeads = 2;
+    std::vector<float> table(side * side * kHeads);
+    for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i);
+    VisionLongShort mixer;
+    mixer.heads = kHeads, mixer.window = s.window, mixer.relative_bias = table.data();
+    const VisionLayout layout(s.grid, s.cls, s.window);
+    const std::vector<float> biases = relative_biases(mixer, layout);
+    INFO("window " << s.window << " of " << s.grid);
+
+    std::vector<size_t> seen(layout.rows());
+    for (size_t q = 0; q < layout.groups * layout.group_queries; ++q) {
+      if (layout.query_rows[q] < 0) continue;
+      ++seen[layout.query_rows[q]];
+      const int64_t f = s.window, i = layout.query_rows[q] - s.cls, y = i / n, x = i % n;
+      // [row of the key] = bias of head 1, for keys that the query should see.
+      std::vector<float> expected(layout.rows(), -1), got(layout.rows(), -1);
+      for (int64_t v = y / f * f - reach; v < y / f * f + f + static_cast<int64_t>(reach); ++v) {
+        for (int64_t u = x / f * f - reach; u < x / f * f + f + static_cast<int64_t>(reach); ++u) {
+          if (v < 0 || v >= n || u < 0 || u >= n) continue;
+          expected[s.cls + v * n + u] = table[((y - v + farthest) * side + x - u + farthest) * kHeads + 1];
+        }
+      }
+      if (s.cls) expected[0] = 0;
+      for (size_t k = 0; k < layout.group_keys; ++k) {
+        const int32_t key = layout.key_rows[q / layout.group_queries * layout.group_keys + k];
+        const size_t query = layout.group_queries + q % layout.group_queries;  // of head 1
+        if (key >= 0) got[key] = biases[query * layout.group_keys + k];
+      }
+      CHECK(got == expected);
+    }
+    for (size_t row = s.cls; row < seen.size(); ++row) CHECK(seen[row] == 1);
   }
 }
 
