@@ -180,11 +180,17 @@ void CpuBackend::grouped_attention(Stream& stream, const GroupedAttention& a) {
     return;
   }
   cpu.parallel(e.rows, [&](size_t row, size_t) { workspace.rows.write(kernels_.rows, a, e, row); });
-  cpu.parallel(a.heads * a.groups, [&](size_t task, size_t thread) {
+  // A task takes several groups where they are small: their global keys stay in place.
+  const size_t task_groups = std::max<size_t>(1, kMaxTile / a.group_queries);
+  const size_t tasks = (a.groups + task_groups - 1) / task_groups;
+  cpu.parallel(a.heads * tasks, [&](size_t task, size_t thread) {
     const GroupPanels panels = workspace.panels_of(e, thread);
-    const size_t head = task / a.groups, group = task % a.groups;
-    for (size_t c = 0; c < e.columns; c += kPanelDepth) panels.gather(a, e, workspace.rows, head, group, c);
-    for (size_t tile = 0; tile < e.tiles; ++tile) attend(panels, thread, head, group, tile);
+    const size_t head = task / tasks, first = task % tasks * task_groups;
+    for (size_t group = first; group < std::min(a.groups, first + task_groups); ++group) {
+      const size_t changed = group == first ? e.columns : a.group_keys;
+      for (size_t c = 0; c < changed; c += kPanelDepth) panels.gather(a, e, workspace.rows, head, group, c);
+      for (size_t tile = 0; tile < e.tiles; ++tile) attend(panels, thread, head, group, tile);
+    }
   });
 }
 

@@ -1,4 +1,5 @@
 // Landmark rows and the attention of the cls row on the CPU: float32, in one fixed order.
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/backends/cpu.h"
@@ -6,19 +7,44 @@
 
 namespace lsrt {
 
+namespace {
+
+// Rows whose weights and elements stay in the L1 cache while all landmarks pass over them.
+constexpr size_t kRowBlock = 64;
+
+// Weights lie landmark after landmark; were they a power of two apart, they would fight for the same cache
+// lines.
+size_t weight_stride(const Landmarks& l) { return round_up(l.rows, kLanes) + kLanes; }
+
+// out[0 .. n) += sum_t weight[t] * x[t] for `rows` rows of n elements, in ascending order of t.
+void add_weighted_rows(const float* weight, const float* x, size_t stride, size_t rows, size_t n,
+                       float* out) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    float sum[kLanes];
+    std::memcpy(sum, out + i, sizeof sum);
+    for (size_t t = 0; t < rows; ++t) add_scaled(weight[t], x + t * stride + i, kLanes, sum);
+    std::memcpy(out + i, sum, sizeof sum);
+  }
+  for (size_t t = 0; i < n && t < rows; ++t) add_scaled(weight[t], x + t * stride + i, n - i, out + i);
+}
+
+}  // namespace
+
 size_t CpuBackend::landmarks_workspace_bytes(const Landmarks& l, size_t) const {
-  return l.heads * l.rank * l.rows * sizeof(float);
+  return l.heads * l.rank * weight_stride(l) * sizeof(float);
 }
 
 void CpuBackend::landmarks(Stream& stream, const Landmarks& l) {
   const CpuStream& cpu = static_cast<CpuStream&>(stream);
-  auto* weight = reinterpret_cast<float*>(cpu.workspace());  // [heads * rank, rows]
+  auto* weight = reinterpret_cast<float*>(cpu.workspace());  // [heads * rank, stride]
+  const size_t stride = weight_stride(l);
   cpu.parallel(l.heads, [&](size_t head, size_t) {
-    float* w = weight + head * l.rank * l.rows;
+    float* w = weight + head * l.rank * stride;
     for (size_t t = 0; t < l.rows; ++t) {
-      for (size_t j = 0; j < l.rank; ++j) w[j * l.rows + t] = l.score[t * l.stride + head * l.rank + j];
+      for (size_t j = 0; j < l.rank; ++j) w[j * stride + t] = l.score[t * l.stride + head * l.rank + j];
     }
-    for (size_t j = 0; j < l.rank; ++j) kernels_.rows.softmax(w + j * l.rows, l.rows);
+    for (size_t j = 0; j < l.rank; ++j) kernels_.rows.softmax(w + j * stride, l.rows);
   });
 
   const size_t width = l.heads * l.head_dim;
@@ -26,10 +52,13 @@ void CpuBackend::landmarks(Stream& stream, const Landmarks& l) {
     const size_t head = task / 2, offset = head * l.head_dim;
     const float* x = (task % 2 ? l.value : l.key) + offset;
     float* out = (task % 2 ? l.out_value : l.out_key) + offset;
-    const float* w = weight + head * l.rank * l.rows;
+    const float* w = weight + head * l.rank * stride;
     for (size_t j = 0; j < l.rank; ++j) std::memset(out + j * width, 0, l.head_dim * sizeof(float));
-    for (size_t t = 0; t < l.rows; ++t, x += l.stride) {
-      for (size_t j = 0; j < l.rank; ++j) add_scaled(w[j * l.rows + t], x, l.head_dim, out + j * width);
+    for (size_t t = 0; t < l.rows; t += kRowBlock) {
+      const size_t rows = std::min(kRowBlock, l.rows - t);
+      for (size_t j = 0; j < l.rank; ++j) {
+        add_weighted_rows(w + j * stride + t, x + t * l.stride, l.stride, rows, l.head_dim, out + j * width);
+      }
     }
   });
 }
