@@ -16,16 +16,29 @@ constexpr size_t kRowBlock = 64;
 // lines.
 size_t weight_stride(const Landmarks& l) { return round_up(l.rows, kLanes) + kLanes; }
 
+// Four neighbouring floats; the compiler picks the instructions, each is rounded as a float on its own.
+typedef float Quad __attribute__((vector_size(16), aligned(4)));
+
+// out[0 .. 4 kQuads) += sum_t weight[t] * x[t], the sums in registers.
+template <size_t kQuads>
+void add_weighted_quads(const float* weight, const float* x, size_t stride, size_t rows, float* out) {
+  Quad sum[kQuads];
+  std::memcpy(sum, out, sizeof sum);
+  for (size_t t = 0; t < rows; ++t) {
+    const Quad w = {weight[t], weight[t], weight[t], weight[t]};
+    const Quad* row = reinterpret_cast<const Quad*>(x + t * stride);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kQuads; ++i) sum[i] += w * row[i];
+  }
+  std::memcpy(out, sum, sizeof sum);
+}
+
 // out[0 .. n) += sum_t weight[t] * x[t] for `rows` rows of n elements, in ascending order of t.
 void add_weighted_rows(const float* weight, const float* x, size_t stride, size_t rows, size_t n,
                        float* out) {
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    float sum[kLanes];
-    std::memcpy(sum, out + i, sizeof sum);
-    for (size_t t = 0; t < rows; ++t) add_scaled(weight[t], x + t * stride + i, kLanes, sum);
-    std::memcpy(out + i, sum, sizeof sum);
-  }
+  for (; i + 32 <= n; i += 32) add_weighted_quads<8>(weight, x + i, stride, rows, out + i);
+  for (; i + 4 <= n; i += 4) add_weighted_quads<1>(weight, x + i, stride, rows, out + i);
   for (size_t t = 0; i < n && t < rows; ++t) add_scaled(weight[t], x + t * stride + i, n - i, out + i);
 }
 
