@@ -101,7 +101,7 @@ LSRT_API lsrt_status lsrt_model_verify(const lsrt_model* model, uint32_t threads
 /* ---- text ---------------------------------------------------------------------------------------------------------- */
 
 /* Token ids of text; *count is set even when `capacity` is too small (LSRT_ERROR_MEMORY). A byte without a token:
- * LSRT_ERROR_ARGUMENT naming byte and position. */
+ * LSRT_ERROR_ARGUMENT naming byte and position; *count is then the number of tokens before it. */
 LSRT_API lsrt_status lsrt_tokenize(const lsrt_model* model, const char* text, size_t text_size, int32_t* tokens,
                                    size_t capacity, size_t* count);
 
@@ -153,14 +153,15 @@ LSRT_API lsrt_status lsrt_session_feed(lsrt_session* session, const int32_t* tok
 LSRT_API uint64_t lsrt_session_position(const lsrt_session* session); /* tokens fed so far */
 LSRT_API lsrt_status lsrt_session_reset(lsrt_session* session);       /* starts a new stream */
 
-/* The stream's state in a file (written whole or not at all). Loading needs the same model, block and memory; a file
- * that does not fit leaves the session as it was. */
-LSRT_API lsrt_status lsrt_session_save(lsrt_session* session, const char* path);
-LSRT_API lsrt_status lsrt_session_load(lsrt_session* session, const char* path);
+typedef struct lsrt_sampler lsrt_sampler;
+
+/* The stream's state, and the sampler's unless NULL, in a file (written whole or not at all). Loading needs the same model,
+ * block, memory and max_batch, and with a sampler a file that was saved with one; the sampler keeps its own parameters. A
+ * file that does not fit leaves session and sampler as they were. */
+LSRT_API lsrt_status lsrt_session_save(lsrt_session* session, const lsrt_sampler* sampler, const char* path);
+LSRT_API lsrt_status lsrt_session_load(lsrt_session* session, lsrt_sampler* sampler, const char* path);
 
 /* ---- sampling ------------------------------------------------------------------------------------------------------- */
-
-typedef struct lsrt_sampler lsrt_sampler;
 
 /* Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. Ids without text are never chosen. */
 typedef struct lsrt_sampler_params {
@@ -180,6 +181,8 @@ LSRT_API lsrt_status lsrt_sampler_create(const lsrt_model* model, const lsrt_sam
 LSRT_API void lsrt_sampler_free(lsrt_sampler* sampler);
 /* Tells the sampler of a token that it did not choose itself (the prompt), for the repetition penalty. */
 LSRT_API void lsrt_sampler_accept(lsrt_sampler* sampler, int32_t token);
+/* The last token chosen or accepted, -1: none yet. After loading, it tells which token is still to be fed. */
+LSRT_API int32_t lsrt_sampler_last(const lsrt_sampler* sampler);
 /* Chooses from log-probabilities [vocabulary] (not changed) and accepts the choice. */
 LSRT_API lsrt_status lsrt_sampler_sample(lsrt_sampler* sampler, const float* logprobs, int32_t* token);
 

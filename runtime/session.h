@@ -12,6 +12,8 @@
 
 namespace lsrt {
 
+struct SamplerState;  // runtime/sampler.h
+
 class Session {
  public:
   // Errors: kArgument (not a language model; block or memory that do not fit it), kMemory.
@@ -36,10 +38,11 @@ class Session {
   // Forgets everything: the next token is the first of a new stream.
   void reset();
 
-  // The stream's state in a file, to go on from exactly here with the same model, block and memory, on any number of
-  // threads. Errors of load: kFile, kModel (damaged, or of another model or shape); the session is then unchanged.
-  Status save(const std::string& path);
-  Status load(const std::string& path);
+  // The stream's state in a file, to go on from exactly here with the same model, block, memory and max_rows, on any
+  // number of threads; with a sampler's state beside it where given (load: the file must have one). Errors of load: kFile,
+  // kModel (damaged, or of another model or shape), kVersion; the session is then unchanged.
+  Status save(const std::string& path, const SamplerState* sampler = nullptr);
+  Status load(const std::string& path, SamplerState* sampler = nullptr);
 
  private:
   Session() = default;

@@ -1,0 +1,69 @@
+#include "cli/options.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace lsrt::tool {
+namespace {
+
+lsrt_session_params session_params(const StreamOptions& stream, uint32_t threads) {
+  lsrt_session_params params = lsrt_session_default_params();
+  params.threads = threads;
+  params.block = stream.block;
+  params.memory = stream.memory;
+  return params;
+}
+
+}  // namespace
+
+Status from_api(lsrt_status status) {
+  return status == LSRT_OK ? Status() : Status(static_cast<Error>(status), lsrt_last_error());
+}
+
+void EngineOptions::add_model(CLI::App* app) {
+  app->add_option("MODEL", model, "Model file made by lsrt convert")->required();
+}
+
+void EngineOptions::add(CLI::App* app) {
+  threads = std::max(1u, std::thread::hardware_concurrency());
+  app->add_option("--threads", threads, "Threads; results do not depend on it")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app->add_option("--backend", backend, "Device: cpu or cuda")->capture_default_str();
+  app->add_option("--isa", isa,
+                  "Kernel set: scalar, avx2, avx512vnni, neondot, neoni8mm; default: LSRT_ISA or the best");
+}
+
+Result<ModelHandle> EngineOptions::load() const {
+  lsrt_model_params params = lsrt_model_default_params();
+  params.backend = backend.c_str();
+  if (!isa.empty()) params.isa = isa.c_str();
+  lsrt_model* handle = nullptr;
+  LSRT_TRY(from_api(lsrt_model_load(model.c_str(), &params, &handle)));
+  return ModelHandle(handle);
+}
+
+void StreamOptions::add(CLI::App* app) {
+  app->add_option("--block", block,
+                  "Tokens of a block; 0: as stored in the model. A multiple of its chunk length");
+  app->add_option("--memory", memory,
+                  "Tokens of the past that are seen as summaries; 0: as stored in the model");
+}
+
+Result<SessionHandle> StreamOptions::create(const lsrt_model* model, uint32_t threads) const {
+  const lsrt_session_params params = session_params(*this, threads);
+  lsrt_session* handle = nullptr;
+  LSRT_TRY(from_api(lsrt_session_create(model, &params, &handle)));
+  return SessionHandle(handle);
+}
+
+Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOptions& stream,
+                                         uint32_t threads) {
+  const lsrt_session_params params = session_params(stream, threads);
+  lsrt_session_memory memory = {};
+  memory.struct_size = sizeof memory;
+  LSRT_TRY(from_api(lsrt_session_plan(model, &params, &memory)));
+  return memory;
+}
+
+}  // namespace lsrt::tool

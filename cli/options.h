@@ -1,0 +1,51 @@
+// Options that several commands have, and the library's handles made from them.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "runtime/lsrt.h"
+#include "runtime/status.h"
+
+namespace lsrt::tool {
+
+struct Free {
+  void operator()(lsrt_model* p) const { lsrt_model_free(p); }
+  void operator()(lsrt_session* p) const { lsrt_session_free(p); }
+  void operator()(lsrt_sampler* p) const { lsrt_sampler_free(p); }
+  void operator()(lsrt_classifier* p) const { lsrt_classifier_free(p); }
+};
+using ModelHandle = std::unique_ptr<lsrt_model, Free>;
+using SessionHandle = std::unique_ptr<lsrt_session, Free>;
+using SamplerHandle = std::unique_ptr<lsrt_sampler, Free>;
+using ClassifierHandle = std::unique_ptr<lsrt_classifier, Free>;
+
+// A status of the C API with its text.
+Status from_api(lsrt_status status);
+
+struct EngineOptions {
+  std::string model;
+  std::string backend = "cpu";
+  std::string isa;
+  uint32_t threads = 1;
+
+  void add_model(CLI::App* app);  // the positional MODEL
+  void add(CLI::App* app);        // --threads, --backend, --isa
+
+  Result<ModelHandle> load() const;
+};
+
+// Of language models.
+struct StreamOptions {
+  uint32_t block = 0, memory = 0;
+
+  void add(CLI::App* app);
+  Result<SessionHandle> create(const lsrt_model* model, uint32_t threads) const;
+};
+
+// state_bytes of a session with these options.
+Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOptions& stream,
+                                         uint32_t threads);
+
+}  // namespace lsrt::tool
