@@ -77,7 +77,11 @@ struct GroupedAttention {
   size_t groups, group_queries, group_keys;
   const int32_t* query_rows;                  // [groups, group_queries] (device); -1: none
   const int32_t* key_rows;                    // [groups, group_keys] (device); -1: masked
-  const float* bias;                          // [heads, group_queries, group_keys] added to the scores, or null
+  // Added to the scores, unless null. Neighbouring keys often have neighbouring biases: a group's keys are cut into runs
+  // of bias_run (the last may be shorter), and each (query, run) names a place in the head's table. (device)
+  const float* bias;                          // [heads], bias_stride floats apart
+  const int32_t* bias_offsets;                // [group_queries, ceil(group_keys / bias_run)]
+  size_t bias_stride, bias_run;
   bool int8;                                  // keys and values rounded to int8 per (row, head), else float32
   float* out;                                 // rows, out_stride apart; rows of no group are not written
   size_t out_stride;
@@ -201,7 +205,7 @@ class Backend {
                                          void* memory) = 0;
 
   // -- bidirectional attention ------------------------------------------------------------------------------------------
-  // Workspace sizes look at extents only.
+  // Workspace sizes look at extents only; those of one group, or of several, are enough for fewer rows and keys, too.
 
   virtual size_t grouped_attention_workspace_bytes(const GroupedAttention& shape, size_t threads) const = 0;
   virtual void grouped_attention(Stream& stream, const GroupedAttention& attention) = 0;

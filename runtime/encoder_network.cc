@@ -138,26 +138,28 @@ void EncoderNetwork::run_layer(const Layer& layer) {
   });
 }
 
-// qkv of the rows first .. after their norm.
-void EncoderNetwork::project(const Layer& layer, size_t first) {
+// qkv of the rows first .. after their norm, keys and values normed (unless norm_keys is empty) while they
+// are in the cache.
+void EncoderNetwork::project(const Layer& layer, const NormView& norm_keys, size_t first) {
+  const size_t stride = layer.qkv->outputs;
   for_tiles(first, lead_ + document_.rows, [&](size_t row, size_t rows) {
+    float* qkv = b_.qkv + row * stride;
     backend_->add_norm(*stream_, layer.block->norm1, width(), nullptr, rows, b_.x + row * width(), b_.normed);
-    backend_->linear(*stream_, *layer.qkv, b_.normed, rows, Activation::kNone,
-                     b_.qkv + row * layer.qkv->outputs);
+    backend_->linear(*stream_, *layer.qkv, b_.normed, rows, Activation::kNone, qkv);
+    if (!norm_keys) return;
+    for (float* x : {qkv + width(), qkv + 2 * width()}) {
+      backend_->layer_norm(*stream_, norm_keys, width(), x, stride, rows, x, stride);
+    }
   });
 }
 
 void EncoderNetwork::attend_full(const Layer& layer) {
   const auto& mixer = std::get<FullAttention>(layer.block->mixer);
   const size_t first = layer.cls ? 0 : lead_, stride = layer.qkv->outputs;
-  project(layer, first);
+  project(layer, mixer.norm_keys, first);
   GroupedAttention a = attention_extents(layer);
-  float* query = b_.qkv + first * stride;
-  float *key = query + width(), *value = key + width();
-  if (mixer.norm_keys) {
-    backend_->layer_norm(*stream_, mixer.norm_keys, width(), key, stride, a.rows, key, stride);
-    backend_->layer_norm(*stream_, mixer.norm_keys, width(), value, stride, a.rows, value, stride);
-  }
+  const float* query = b_.qkv + first * stride;
+  const float *key = query + width(), *value = key + width();
   a.query = query, a.key = key, a.value = value;
   a.query_rows = a.key_rows = b_.all_rows;
   a.out = b_.attention + first * width();
@@ -168,13 +170,11 @@ void EncoderNetwork::attend_long_short(const Layer& layer) {
   Backend& device = *backend_;
   Stream& stream = *stream_;
   const EncoderLongShort& mixer = *layer.mixer;
-  const size_t stride = layer.qkv->outputs, rows = document_.rows;
-  project(layer, lead_);
-  float* query = b_.qkv + lead_ * stride;
-  float *key = query + width(), *value = key + width(), *score = value + width();
+  const size_t stride = layer.qkv->outputs;
+  project(layer, mixer.norm_window, lead_);
+  const float* query = b_.qkv + lead_ * stride;
+  const float *key = query + width(), *value = key + width(), *score = value + width();
   float* out = b_.attention + lead_ * width();
-  device.layer_norm(stream, mixer.norm_window, width(), key, stride, rows, key, stride);
-  device.layer_norm(stream, mixer.norm_window, width(), value, stride, rows, value, stride);
 
   // Global rows: the cls row, which no other norm has seen, then the landmarks.
   const float *cls_key = b_.qkv + width(), *cls_value = cls_key + width();

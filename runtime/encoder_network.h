@@ -52,7 +52,7 @@ class EncoderNetwork {
   Status run(const Document* documents, float* logits, float* const* encoded);
 
   // Rows that go through the linear layers together: what lies between two layers stays in the cache.
-  static constexpr size_t kTileRows = 768;
+  static constexpr size_t kTileRows = 240;
 
  private:
   struct Layer {
@@ -104,7 +104,7 @@ class EncoderNetwork {
   Status encode(const Document& document, float* features, float* encoded);
   void embed(const Document& document);
   void run_layer(const Layer& layer);
-  void project(const Layer& layer, size_t first);
+  void project(const Layer& layer, const NormView& norm_keys, size_t first);
   void attend_full(const Layer& layer);
   void attend_long_short(const Layer& layer);
 

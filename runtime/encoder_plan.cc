@@ -67,7 +67,10 @@ Status EncoderNetwork::add_layer(const Block& block, bool cls) {
 }
 
 size_t EncoderNetwork::layer_workspace_bytes(const Layer& layer, size_t threads) const {
-  size_t bytes = backend_->grouped_attention_workspace_bytes(attention_extents(layer), threads);
+  GroupedAttention attention = attention_extents(layer);
+  size_t bytes = backend_->grouped_attention_workspace_bytes(attention, threads);
+  attention.groups = 1;  // documents of one group are attended to in another way
+  bytes = std::max(bytes, backend_->grouped_attention_workspace_bytes(attention, threads));
   for (const Linear* linear : {layer.qkv, layer.out, layer.fc1, layer.fc2}) {
     bytes = std::max(bytes, backend_->linear_workspace_bytes(*linear, kTileRows, threads));
   }

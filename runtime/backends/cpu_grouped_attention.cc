@@ -36,6 +36,14 @@ struct TileScratch {
   }
 };
 
+// Bytes of a thread's buffers for this many keys or fewer: with fewer keys a tile has more queries.
+size_t most_tile_bytes(const GroupExtents& e, const GemmKernels& gemm) {
+  const size_t key_bytes = sizeof(float) + sizeof(uint16_t);
+  const size_t query_bytes = e.value_dim * sizeof(int32_t) + gemm.packed_row_bytes(e.dim) + sizeof(RowScale);
+  return std::max(kTileBytes, kMinTile * e.columns * key_bytes) + kMaxTile * query_bytes +
+         5 * kWeightAlignment;
+}
+
 // Where a tile's queries are: those that exist, at most kMaxTile.
 struct Queries {
   size_t count = 0;
@@ -52,12 +60,23 @@ struct Queries {
   }
 };
 
+void add_bias(const RowKernels& kernels, const GroupedAttention& a, size_t head, size_t query, float* scores) {
+  const size_t runs = (a.group_keys + a.bias_run - 1) / a.bias_run;
+  const float* table = a.bias + head * a.bias_stride;
+  const int32_t* offsets = a.bias_offsets + query * runs;
+  for (size_t run = 0; run < runs; ++run) {
+    const size_t first = run * a.bias_run;
+    kernels.add(table + offsets[run], std::min(a.bias_run, a.group_keys - first), scores + first);
+  }
+}
+
 void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e,
                  const GroupPanels& panels, const TileScratch& scratch, size_t head, const Queries& queries) {
   if (queries.count == 0) return;
   const size_t packed_bytes = kernels.gemm.packed_row_bytes(e.dim);
-  for (size_t i = 0; i < queries.count; ++i) {
-    kernels.gemm.pack_rows(a.query + queries.row[i] * a.stride + head * e.dim, a.stride, 1, e.dim,
+  for (size_t i = 0, run; i < queries.count; i += run) {
+    for (run = 1; i + run < queries.count && queries.row[i + run] == queries.row[i] + run;) ++run;
+    kernels.gemm.pack_rows(a.query + queries.row[i] * a.stride + head * e.dim, a.stride, run, e.dim,
                            scratch.packed + i * packed_bytes, scratch.row_scale + i);
   }
   kernels.gemm.gemm(scratch.packed, scratch.row_scale, queries.count, panels.keys(e), 0,
@@ -65,10 +84,7 @@ void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupE
   float scale[kMaxTile];
   for (size_t i = 0; i < queries.count; ++i) {
     float* scores = scratch.scores + i * e.columns;
-    if (a.bias) {
-      kernels.rows.add(a.bias + (head * a.group_queries + queries.index[i]) * a.group_keys, a.group_keys,
-                       scores);
-    }
+    if (a.bias) add_bias(kernels.rows, a, head, queries.index[i], scores);
     scale[i] =
         kernels.rows.softmax_weights(scores, panels.value_scale, e.columns, scratch.weight + i * e.columns);
   }
@@ -88,13 +104,11 @@ void attend_float(const Kernels& kernels, const GroupedAttention& a, float* scor
   const size_t offset = head * a.head_dim;
   for (size_t i = 0; i < queries.count; ++i) {
     const float* query = a.query + queries.row[i] * a.stride + offset;
-    const float* bias =
-        a.bias ? a.bias + (head * a.group_queries + queries.index[i]) * a.group_keys : nullptr;
     for (size_t c = 0; c < a.group_keys; ++c) {
       scores[c] =
           key_rows[c] < 0 ? kMaskedScore : dot(query, a.key + key_rows[c] * a.stride + offset, a.head_dim);
-      if (bias) scores[c] += bias[c];
     }
+    if (a.bias) add_bias(kernels.rows, a, head, queries.index[i], scores);
     for (size_t g = 0; g < a.globals; ++g) {
       scores[a.group_keys + g] = dot(query, a.global_key + g * a.global_stride + offset, a.head_dim);
     }
@@ -145,7 +159,7 @@ size_t CpuBackend::grouped_attention_workspace_bytes(const GroupedAttention& a, 
   if (!a.int8) return threads * e.columns * sizeof(float);
   Carver carver(nullptr);
   Workspace workspace(a, e, kernels_.gemm, threads, &carver);
-  return carver.used();
+  return carver.used() + threads * (most_tile_bytes(e, kernels_.gemm) - workspace.tile_bytes);
 }
 
 void CpuBackend::grouped_attention(Stream& stream, const GroupedAttention& a) {

@@ -9,12 +9,11 @@ namespace lsrt {
 
 namespace {
 
-// Rows whose weights and elements stay in the L1 cache while all landmarks pass over them.
+// Rows whose elements stay in the L1 cache while all landmarks pass over them.
 constexpr size_t kRowBlock = 64;
-
-// Weights lie landmark after landmark; were they a power of two apart, they would fight for the same cache
-// lines.
-size_t weight_stride(const Landmarks& l) { return round_up(l.rows, kLanes) + kLanes; }
+// Rows of one task, which makes sums of its own: fixed, so that results do not depend on the number of
+// threads.
+constexpr size_t kTaskRows = 1024;
 
 // Four neighbouring floats; the compiler picks the instructions, each is rounded as a float on its own.
 typedef float Quad __attribute__((vector_size(16), aligned(4)));
@@ -42,38 +41,67 @@ void add_weighted_rows(const float* weight, const float* x, size_t stride, size_
   for (size_t t = 0; i < n && t < rows; ++t) add_scaled(weight[t], x + t * stride + i, n - i, out + i);
 }
 
+struct Workspace {
+  float* weight;  // [heads * rank, stride]
+  float* sums;    // [tasks, key and value, rank, width]
+  // Were the weights of landmarks a power of two apart, they would fight for the same cache lines.
+  size_t stride, tasks, sum_floats;
+
+  Workspace(const Landmarks& l, Carver* carver)
+      : stride(round_up(l.rows, kLanes) + kLanes),
+        tasks((l.rows + kTaskRows - 1) / kTaskRows),
+        sum_floats(2 * l.rank * l.heads * l.head_dim) {
+    weight = carver->take<float>(l.heads * l.rank * stride);
+    sums = carver->take<float>(tasks * sum_floats);
+  }
+};
+
 }  // namespace
 
 size_t CpuBackend::landmarks_workspace_bytes(const Landmarks& l, size_t) const {
-  return l.heads * l.rank * weight_stride(l) * sizeof(float);
+  Carver carver(nullptr);
+  Workspace workspace(l, &carver);
+  return carver.used();
 }
 
 void CpuBackend::landmarks(Stream& stream, const Landmarks& l) {
   const CpuStream& cpu = static_cast<CpuStream&>(stream);
-  auto* weight = reinterpret_cast<float*>(cpu.workspace());  // [heads * rank, stride]
-  const size_t stride = weight_stride(l);
-  cpu.parallel(l.heads, [&](size_t head, size_t) {
-    float* w = weight + head * l.rank * stride;
-    for (size_t t = 0; t < l.rows; ++t) {
-      for (size_t j = 0; j < l.rank; ++j) w[j * stride + t] = l.score[t * l.stride + head * l.rank + j];
-    }
-    for (size_t j = 0; j < l.rank; ++j) kernels_.rows.softmax(w + j * stride, l.rows);
-  });
+  Carver carver(cpu.workspace());
+  const Workspace w(l, &carver);
+  const size_t width = l.heads * l.head_dim, all = l.heads * l.rank;
+  auto end_of = [&](size_t task) { return std::min(l.rows, (task + 1) * kTaskRows); };
 
-  const size_t width = l.heads * l.head_dim;
-  cpu.parallel(2 * l.heads, [&](size_t task, size_t) {
-    const size_t head = task / 2, offset = head * l.head_dim;
-    const float* x = (task % 2 ? l.value : l.key) + offset;
-    float* out = (task % 2 ? l.out_value : l.out_key) + offset;
-    const float* w = weight + head * l.rank * stride;
-    for (size_t j = 0; j < l.rank; ++j) std::memset(out + j * width, 0, l.head_dim * sizeof(float));
-    for (size_t t = 0; t < l.rows; t += kRowBlock) {
-      const size_t rows = std::min(kRowBlock, l.rows - t);
-      for (size_t j = 0; j < l.rank; ++j) {
-        add_weighted_rows(w + j * stride + t, x + t * l.stride, l.stride, rows, l.head_dim, out + j * width);
+  cpu.parallel(w.tasks, [&](size_t task, size_t) {
+    for (size_t t = task * kTaskRows; t < end_of(task); ++t) {
+      for (size_t j = 0; j < all; ++j) w.weight[j * w.stride + t] = l.score[t * l.stride + j];
+    }
+  });
+  cpu.parallel(all, [&](size_t j, size_t) { kernels_.rows.softmax(w.weight + j * w.stride, l.rows); });
+
+  cpu.parallel(w.tasks, [&](size_t task, size_t) {
+    float* sums = w.sums + task * w.sum_floats;
+    std::memset(sums, 0, w.sum_floats * sizeof(float));
+    for (size_t t = task * kTaskRows; t < end_of(task); t += kRowBlock) {
+      const size_t rows = std::min(kRowBlock, end_of(task) - t);
+      for (size_t part = 0; part < 2 * l.heads; ++part) {
+        const size_t head = part / 2, offset = head * l.head_dim;
+        const float* x = (part % 2 ? l.value : l.key) + t * l.stride + offset;
+        float* out = sums + part % 2 * l.rank * width + offset;
+        const float* weight = w.weight + head * l.rank * w.stride + t;
+        for (size_t j = 0; j < l.rank; ++j) {
+          add_weighted_rows(weight + j * w.stride, x, l.stride, rows, l.head_dim, out + j * width);
+        }
       }
     }
   });
+
+  const size_t half = l.rank * width;
+  std::memcpy(l.out_key, w.sums, half * sizeof(float));
+  std::memcpy(l.out_value, w.sums + half, half * sizeof(float));
+  for (size_t task = 1; task < w.tasks; ++task) {
+    kernels_.rows.add(w.sums + task * w.sum_floats, half, l.out_key);
+    kernels_.rows.add(w.sums + task * w.sum_floats + half, half, l.out_value);
+  }
 }
 
 size_t CpuBackend::cls_attention_workspace_bytes(const ClsAttention& a, size_t threads) const {
