@@ -7,80 +7,75 @@ namespace {
 
 size_t reach_of(size_t window) { return std::max<size_t>(window / 2, 1); }
 
+// relative: [table_side^2, heads] by distance of query minus key. cls: [3, heads], cls-cls, cls-token,
+// token-cls. Either may be null.
+std::vector<float> bias_tables(size_t heads, const float* relative, const float* cls, const VisionLayout& l) {
+  if (!relative && !cls) return {};
+  const size_t side = l.table_side;
+  std::vector<float> out(heads * l.bias_floats());
+  for (size_t head = 0; head < heads; ++head) {
+    float* table = &out[head * l.bias_floats()];
+    for (size_t i = 0; relative && i < side * side; ++i) {
+      table[i] = relative[(i / side * side + side - 1 - i % side) * heads + head];
+    }
+    if (!cls) continue;
+    float* rest = table + side * side;
+    std::fill_n(rest, l.span, cls[heads + head]);
+    rest[l.span] = cls[2 * heads + head];
+    rest[l.span + 1] = cls[head];
+  }
+  return out;
+}
+
 }  // namespace
 
 VisionLayout::VisionLayout(size_t grid_size, size_t cls, size_t f)
     : grid(grid_size), cls_count(cls), window(f) {
-  if (window == 0) {
-    side = span = grid;
-    group_queries = group_keys = rows();
-    for (size_t i = 0; i < rows(); ++i) query_rows.push_back(static_cast<int32_t>(i));
-    key_rows = query_rows;
-    return;
-  }
   // A group that covers the image has no neighbours to look at.
-  const bool covers = window >= grid;
+  const bool full = window == 0, covers = full || window >= grid;
   const int64_t n = grid, reach = covers ? 0 : reach_of(window);
-  side = std::min(window, grid);
+  side = covers ? grid : window;
   span = side + 2 * reach;
-  group_queries = side * side;
-  group_keys = span * span + cls_count;
-  const size_t cuts = (grid + side - 1) / side;
+  const size_t farthest = full ? grid - 1 : window - 1 + reach_of(window);
+  table_side = 2 * farthest + 1;
+  const size_t cls_queries = full ? cls_count : 0, cuts = (grid + side - 1) / side;
   groups = cuts * cuts;
+  group_queries = cls_queries + side * side;
+  group_keys = span * span + cls_count;
   auto patch_row = [&](int64_t y, int64_t x) {
     const bool inside = 0 <= y && y < n && 0 <= x && x < n;
     return static_cast<int32_t>(inside ? static_cast<int64_t>(cls_count) + y * n + x : -1);
   };
   for (size_t group = 0; group < groups; ++group) {
     const int64_t top = group / cuts * side, left = group % cuts * side;
-    for (size_t i = 0; i < group_queries; ++i)
-      query_rows.push_back(patch_row(top + i / side, left + i % side));
+    for (size_t i = 0; i < cls_queries; ++i) query_rows.push_back(static_cast<int32_t>(i));
+    for (size_t i = 0; i < side * side; ++i) query_rows.push_back(patch_row(top + i / side, left + i % side));
     for (size_t i = 0; i < span * span; ++i) {
       key_rows.push_back(patch_row(top - reach + i / span, left - reach + i % span));
     }
     for (size_t i = 0; i < cls_count; ++i) key_rows.push_back(static_cast<int32_t>(i));
   }
+  const size_t rest = table_side * table_side;
+  for (size_t i = 0; i < cls_queries; ++i) {
+    bias_offsets.insert(bias_offsets.end(), span, static_cast<int32_t>(rest));
+    bias_offsets.push_back(static_cast<int32_t>(rest + span + 1));
+  }
+  for (size_t i = 0; i < side * side; ++i) {
+    const size_t dx = farthest + i % side + reach;  // to the first key of a run
+    for (size_t y = 0; y < span; ++y) {
+      const size_t dy = farthest + i / side + reach - y;
+      bias_offsets.push_back(static_cast<int32_t>(dy * table_side + table_side - 1 - dx));
+    }
+    if (cls_count) bias_offsets.push_back(static_cast<int32_t>(rest + span));
+  }
 }
 
-std::vector<float> relative_biases(const VisionLongShort& mixer, const VisionLayout& l) {
-  if (!mixer.relative_bias) return {};
-  const size_t farthest = mixer.window - 1 + reach_of(mixer.window), table_side = 2 * farthest + 1;
-  const size_t reach = (l.span - l.side) / 2;
-  std::vector<float> out(mixer.heads * l.group_queries * l.group_keys);  // nothing for the cls row
-  for (size_t head = 0; head < mixer.heads; ++head) {
-    for (size_t query = 0; query < l.group_queries; ++query) {
-      float* row = &out[(head * l.group_queries + query) * l.group_keys];
-      for (size_t key = 0; key < l.span * l.span; ++key) {
-        const size_t dy = farthest + query / l.side + reach - key / l.span;
-        const size_t dx = farthest + query % l.side + reach - key % l.span;
-        row[key] = mixer.relative_bias[(dy * table_side + dx) * mixer.heads + head];
-      }
-    }
-  }
-  return out;
+std::vector<float> relative_biases(const VisionLongShort& mixer, const VisionLayout& layout) {
+  return bias_tables(mixer.heads, mixer.relative_bias, nullptr, layout);
 }
 
-std::vector<float> relative_biases(const FullAttention& mixer, const VisionLayout& l) {
-  if (!mixer.relative_bias && !mixer.cls_bias) return {};
-  const size_t n = l.grid, table_side = 2 * n - 1;
-  std::vector<float> out(mixer.heads * l.rows() * l.rows());
-  for (size_t head = 0; head < mixer.heads; ++head) {
-    for (size_t query = 0; query < l.rows(); ++query) {
-      float* row = &out[(head * l.rows() + query) * l.rows()];
-      for (size_t key = 0; key < l.rows(); ++key) {
-        const bool query_cls = query < l.cls_count, key_cls = key < l.cls_count;
-        if (query_cls || key_cls) {
-          const size_t kind = query_cls && key_cls ? 0 : query_cls ? 1 : 2;  // cls-cls, cls-token, token-cls
-          if (mixer.cls_bias) row[key] = mixer.cls_bias[kind * mixer.heads + head];
-        } else if (mixer.relative_bias) {
-          const size_t from = query - l.cls_count, to = key - l.cls_count;
-          const size_t dy = n - 1 + from / n - to / n, dx = n - 1 + from % n - to % n;
-          row[key] = mixer.relative_bias[(dy * table_side + dx) * mixer.heads + head];
-        }
-      }
-    }
-  }
-  return out;
+std::vector<float> relative_biases(const FullAttention& mixer, const VisionLayout& layout) {
+  return bias_tables(mixer.heads, mixer.relative_bias, mixer.cls_bias, layout);
 }
 
 }  // namespace lsrt

@@ -15,19 +15,24 @@ struct VisionLayout {
   size_t side, span;  // patches on a side of a group and of what its queries see
   size_t groups = 1, group_queries, group_keys;
   std::vector<int32_t> query_rows;  // [groups, group_queries]; -1: outside the image
-  std::vector<int32_t>
-      key_rows;  // [groups, group_keys]; the cls row comes last in windows, first in full attention
+  std::vector<int32_t> key_rows;    // [groups, group_keys]: span rows of span patches, then the cls row
+  // A head's biases: [table_side, table_side] by distance of query and key, each row from the farthest key on
+  // the left to the farthest on the right; [span] of the cls row as a query; one of it as a key; one of it
+  // with itself.
+  size_t table_side;
+  std::vector<int32_t> bias_offsets;  // [group_queries, span + cls_count]: of runs of span keys
 
   // window 0: all rows see all rows.
   VisionLayout(size_t grid, size_t cls_count, size_t window);
 
+  size_t bias_floats() const { return table_side * table_side + span + 2; }
   size_t rows() const { return cls_count + grid * grid; }
   bool is(size_t other_grid, size_t other_cls, size_t other_window) const {
     return grid == other_grid && cls_count == other_cls && window == other_window;
   }
 };
 
-// Tables [heads, group_queries, group_keys]; empty where the mixer has no bias.
+// Biases [heads, bias_floats()] in the layout that bias_offsets points into; empty where the mixer has none.
 std::vector<float> relative_biases(const VisionLongShort& mixer, const VisionLayout& layout);
 std::vector<float> relative_biases(const FullAttention& mixer, const VisionLayout& layout);
 

@@ -61,6 +61,7 @@ void VisionNetwork::mix(const StagePlan& stage, const Layer& layer, size_t image
   grouped.query_rows = layout_tables_[m.layout].query_rows;
   grouped.key_rows = layout_tables_[m.layout].key_rows;
   grouped.bias = m.bias;
+  grouped.bias_offsets = layout_tables_[m.layout].bias_offsets;
   grouped.out = b.attention;
   backend_->grouped_attention(*stream_, grouped);
   if (cls && layouts_[m.layout].window) {

@@ -56,7 +56,7 @@ class VisionNetwork {
     size_t patch_floats() const { return size_t{stem->channels} * stem->patch * stem->patch; }
   };
   struct Tables {  // of a layout, on the device
-    int32_t *query_rows, *key_rows;
+    int32_t *query_rows, *key_rows, *bias_offsets;
   };
   struct Buffers {
     float* images;     // [batch, 3, size, size]

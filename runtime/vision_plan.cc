@@ -6,7 +6,7 @@
 namespace lsrt {
 namespace {
 
-// Beyond this, an index list or a table of biases is the work of a broken model.
+// Beyond this, an index list is the work of a broken model.
 constexpr double kMostTableElements = 1 << 30;
 
 }  // namespace
@@ -48,8 +48,9 @@ Result<size_t> VisionNetwork::find_layout(const PatchStem& stem, size_t window, 
   for (size_t i = 0; i < layouts_.size(); ++i) {
     if (layouts_[i].is(stem.grid, stem.cls_count, window)) return i;
   }
-  // A patch is looked at by the queries of at most 3 x 3 groups.
-  if (9.0 * stem.grid * stem.grid > kMostTableElements) {
+  // A patch is looked at by the queries of at most 3 x 3 groups; each query has a bias for each row of keys.
+  const double grid = stem.grid, side = window == 0 ? grid : std::min<double>(window, grid);
+  if (std::max(9 * grid * grid, 3 * side * side * side) > kMostTableElements) {
     return fail(Error::kUnsupported, "stage %zu: %u x %u patches are too many", stage, stem.grid, stem.grid);
   }
   layouts_.emplace_back(stem.grid, stem.cls_count, window);
@@ -94,13 +95,7 @@ Status VisionNetwork::prepare_stage(const Stage& stage, size_t index) {
       LSRT_ASSIGN(layer.qkv, backend_->prepare(mixer.qkv));
       LSRT_ASSIGN(layer.out, backend_->prepare(mixer.out));
       LSRT_ASSIGN(mixing.layout, find_layout(*plan.stem, window, index));
-      const VisionLayout& layout = layouts_[mixing.layout];
-      const double elements = 1.0 * mixer.heads * layout.group_queries * layout.group_keys;
-      if (elements > kMostTableElements) {
-        return fail(Error::kUnsupported, "stage %zu, block %zu: %zu queries with %zu keys are too many",
-                    index, i, layout.group_queries, layout.group_keys);
-      }
-      mixing.biases = relative_biases(mixer, layout);
+      mixing.biases = relative_biases(mixer, layouts_[mixing.layout]);
       return Status();
     };
     if (const auto* mixer = std::get_if<VisionLongShort>(&block.mixer)) {
@@ -130,6 +125,7 @@ GroupedAttention VisionNetwork::attention_shape(const StagePlan& stage, const La
   a.rows = stage.rows, a.stride = layer.qkv->outputs;
   a.globals = m.rank, a.global_stride = stage.width;
   a.groups = layout.groups, a.group_queries = layout.group_queries, a.group_keys = layout.group_keys;
+  a.bias_stride = layout.bias_floats(), a.bias_run = layout.span;
   a.int8 = m.int8;
   a.out_stride = stage.width;
   return a;
@@ -157,8 +153,10 @@ size_t VisionNetwork::workspace_bytes(const StagePlan& stage, const Layer& layer
 void VisionNetwork::place_tables(Carver* carver) {
   layout_tables_.clear();
   for (const VisionLayout& layout : layouts_) {
-    int32_t* query_rows = carver->take<int32_t>(layout.query_rows.size());
-    layout_tables_.push_back({query_rows, carver->take<int32_t>(layout.key_rows.size())});
+    Tables& tables = layout_tables_.emplace_back();
+    tables.query_rows = carver->take<int32_t>(layout.query_rows.size());
+    tables.key_rows = carver->take<int32_t>(layout.key_rows.size());
+    tables.bias_offsets = carver->take<int32_t>(layout.bias_offsets.size());
   }
   for (StagePlan& stage : stages_) {
     for (Layer& layer : stage.layers) {
@@ -175,6 +173,7 @@ Status VisionNetwork::upload() {
   for (size_t i = 0; i < layouts_.size(); ++i) {
     copy(layout_tables_[i].query_rows, layouts_[i].query_rows);
     copy(layout_tables_[i].key_rows, layouts_[i].key_rows);
+    copy(layout_tables_[i].bias_offsets, layouts_[i].bias_offsets);
   }
   for (StagePlan& stage : stages_) {
     for (Layer& layer : stage.layers) {

@@ -49,7 +49,7 @@ struct Problem {
       for (size_t k = 0; k < width; ++k) rows[row * stride + k] /= std::sqrt(static_cast<float>(c.head_dim));
     }
     fill(&globals, 2 * c.rank * (width + 3));
-    if (c.bias) fill(&bias, c.heads * layout.group_queries * layout.group_keys);
+    if (c.bias) fill(&bias, c.heads * layout.bias_floats());
     // A tenth of the keys is masked; every query keeps its first one.
     for (size_t i = 0; i < layout.key_rows.size(); ++i) {
       if (random() % 10 == 0 && i % layout.group_keys != layout.group_keys / 2) layout.key_rows[i] = -1;
@@ -63,6 +63,8 @@ struct Problem {
     a.groups = layout.groups, a.group_queries = layout.group_queries, a.group_keys = layout.group_keys;
     a.query_rows = layout.query_rows.data(), a.key_rows = layout.key_rows.data();
     a.bias = c.bias ? bias.data() : nullptr;
+    a.bias_offsets = layout.bias_offsets.data();
+    a.bias_stride = layout.bias_floats(), a.bias_run = layout.span;
     a.out_stride = width + 1;
   }
 
@@ -97,7 +99,9 @@ struct Problem {
         };
         for (size_t k = 0; k < a.group_keys; ++k) {
           const int32_t row = a.key_rows[i / a.group_queries * a.group_keys + k];
-          const double score = a.bias ? a.bias[(head * a.group_queries + query) * a.group_keys + k] : 0.0f;
+          const size_t run = query * (layout.span + layout.cls_count) + k / a.bias_run;
+          const size_t place = head * a.bias_stride + a.bias_offsets[run] + k % a.bias_run;
+          const double score = a.bias ? a.bias[place] : 0.0f;
           if (row >= 0) see(a.key + row * a.stride, a.value + row * a.stride, score);
         }
         for (size_t g = 0; g < a.globals; ++g) {

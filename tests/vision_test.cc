@@ -177,8 +177,9 @@ TEST_CASE("windows see their group and its surroundings, with the bias of the di
       if (s.cls) expected[0] = 0;
       for (size_t k = 0; k < layout.group_keys; ++k) {
         const int32_t key = layout.key_rows[q / layout.group_queries * layout.group_keys + k];
-        const size_t query = layout.group_queries + q % layout.group_queries;  // of head 1
-        if (key >= 0) got[key] = biases[query * layout.group_keys + k];
+        const size_t run = q % layout.group_queries * (layout.span + s.cls) + k / layout.span;
+        const float* head = &biases[layout.bias_floats()];  // head 1
+        if (key >= 0) got[key] = head[layout.bias_offsets[run] + k % layout.span];
       }
       CHECK(got == expected);
     }
