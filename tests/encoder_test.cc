@@ -8,6 +8,7 @@
 
 #include "kernels/dispatch.h"
 #include "runtime/encoder_network.h"
+#include "tests/allocations.h"
 #include "tests/naive_encoder.h"
 #include "tests/random_encoder.h"
 #include "tests/support.h"
@@ -187,6 +188,28 @@ TEST_CASE("int8: the same bits with any number of threads and every kernel set, 
     CHECK(std::equal(last.begin(), last.end(), expected.end() - last.size()));
   }
 }
+
+#ifdef LSRT_COUNT_ALLOCATIONS
+TEST_CASE("documents of any length and mask allocate nothing") {
+  for (const bool int8 : {false, true}) {
+    EncoderCase c;
+    c.mixer = {"long-short", "full"}, c.cls_last_layer = true, c.kernel = 5, c.max_length = 500;
+    auto n = network(random_encoder(c, int8 ? Precision::kInt8 : Precision::kFloat32));
+    const std::vector<int32_t> tokens = random_tokens(500, c.vocabulary, 9);
+    std::vector<int32_t> mask(500);
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] = i % 7 != 0;
+    std::vector<float> logits(n->classes());
+    // XNNPACK, the float path, plans a number of rows when it first sees it.
+    const Document documents[] = {
+        {tokens.data(), 500}, {tokens.data(), 500, mask.data()}, {tokens.data(), 20}};
+    for (const Document& document : documents) REQUIRE(n->run(&document, logits.data(), nullptr).ok());
+    const size_t before = allocations;
+    for (const Document& document : documents) (void)n->run(&document, logits.data(), nullptr);
+    const size_t after = allocations;
+    CHECK(after == before);
+  }
+}
+#endif
 
 TEST_CASE("what does not fit is refused by name") {
   auto n = network(random_encoder({}, Precision::kInt8));
