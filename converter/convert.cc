@@ -97,27 +97,36 @@ class Conversion {
   }
 
   Status run(const std::string& output_path, AtomicFile output, ConvertReport* report) {
-    Golden golden;
+    GoldenArrays golden;
     if (options_.golden) {
       // Never committed, so it goes when this block ends.
       LSRT_ASSIGN(AtomicFile reference, AtomicFile::open(output_path));
       LSRT_TRY(write(Precision::kFloat32, nullptr, &reference, nullptr));
-      LSRT_ASSIGN(golden, make_golden(plan_, reference.temporary_path(), options_.threads));
+      LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(reference));
+      LSRT_ASSIGN(golden, make_golden(plan_, model, options_.threads));
       pass_++;
     }
     LSRT_TRY(write(options_.precision, options_.golden ? &golden : nullptr, &output, report));
+    LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(output));
     if (options_.golden) {
-      LSRT_ASSIGN(report->max_difference, check_golden(output.temporary_path(), options_.threads));
+      LSRT_ASSIGN(report->max_difference, check_golden(model, options_.threads));
       const uint64_t offset = max_difference_offset(header_);
       LSRT_TRY(output.overwrite(offset, &report->max_difference, sizeof report->max_difference));
     }
+    report->output_bytes = model->file_bytes();
     return output.commit();
   }
 
  private:
-  using Golden = GoldenArrays;
+  // The loader's checks, before the file counts.
+  Result<std::shared_ptr<const Model>> load_written(const AtomicFile& file) const {
+    Result<std::shared_ptr<const Model>> model = Model::load(file.temporary_path());
+    if (model.ok() || model.status().code() != Error::kModel) return model;
+    return fail(Error::kCheckpoint, "%s: makes no valid model: %s", source_.path().c_str(),
+                model.status().message().c_str());
+  }
 
-  Status write(Precision precision, const Golden* golden, AtomicFile* file, ConvertReport* report) {
+  Status write(Precision precision, const GoldenArrays* golden, AtomicFile* file, ConvertReport* report) {
     const auto describe = [&](ModelWriter& writer) { return root(writer, precision, golden, report); };
     const auto sink = [&](const void* data, size_t size) { return file->write(data, size); };
     const size_t passes = options_.golden ? 2 : 1;
@@ -130,7 +139,7 @@ class Conversion {
     return ModelWriter::write(describe, sink, progress, &header_);
   }
 
-  flatbuffers::Offset<fb::Model> root(ModelWriter& writer, Precision precision, const Golden* golden,
+  flatbuffers::Offset<fb::Model> root(ModelWriter& writer, Precision precision, const GoldenArrays* golden,
                                       ConvertReport* report) {
     ModelBuilder builder(writer, plan_.source, precision, report != nullptr ? &report->tensors : nullptr);
     const ModelParts parts = plan_.describe(builder);
@@ -164,8 +173,6 @@ Result<ConvertReport> convert(const std::string& source_path, const std::string&
   report.precision = options.precision;
   report.source_bytes = source->file().size();
   LSRT_TRY(Conversion(*source, model, options).run(output_path, std::move(output), &report));
-  LSRT_ASSIGN(const MappedFile written, MappedFile::open(output_path));
-  report.output_bytes = written.size();
   return report;
 }
 

@@ -32,8 +32,8 @@ struct ModelPlan {
   WeightSource source;
   std::function<ModelParts(ModelBuilder&)> describe;
   std::vector<std::string> ignored;  // endings of names of tensors that hold nothing that is needed
-  std::vector<Array> golden_inputs;  // for run_arrays()
-  uint32_t golden_positions = 0;     // lm: how many of the last outputs are stored
+  std::function<std::vector<Array>()> golden_inputs;  // for run_arrays()
+  uint32_t golden_positions = 0;                      // lm: how many of the last outputs are stored
 };
 
 // What convert() was asked for beyond the checkpoint.

@@ -32,17 +32,16 @@ std::vector<flatbuffers::Offset<fb::Tensor>> describe_arrays(ModelWriter& writer
 
 }  // namespace
 
-Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::string& model_path, uint32_t threads) {
-  LSRT_ASSIGN(const std::shared_ptr<const Model> model, Model::load(model_path));
+Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::shared_ptr<const Model>& model,
+                                 uint32_t threads) {
   GoldenArrays golden;
-  golden.inputs = plan.golden_inputs;
+  golden.inputs = plan.golden_inputs();
   LSRT_ASSIGN(golden.outputs, run_arrays(model, golden.inputs, run_options(threads)));
   if (plan.golden_positions > 0) keep_last(plan.golden_positions, &golden.outputs[0]);
   return golden;
 }
 
-Result<float> check_golden(const std::string& model_path, uint32_t threads) {
-  LSRT_ASSIGN(const std::shared_ptr<const Model> model, Model::load(model_path));
+Result<float> check_golden(const std::shared_ptr<const Model>& model, uint32_t threads) {
   return golden_difference(model, run_options(threads));
 }
 

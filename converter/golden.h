@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,12 @@ struct GoldenArrays {
   std::vector<Array> inputs, outputs;
 };
 
-// Runs the float32 model at the path on the plan's inputs.
-Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::string& model_path, uint32_t threads);
+// Runs the float32 model of the plan on the plan's inputs.
+Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::shared_ptr<const Model>& model,
+                                 uint32_t threads);
 
-// Loads the model at the path and returns how far its outputs lie from its golden.
-Result<float> check_golden(const std::string& model_path, uint32_t threads);
+// How far the model's outputs lie from its golden.
+Result<float> check_golden(const std::shared_ptr<const Model>& model, uint32_t threads);
 
 flatbuffers::Offset<fb::Golden> describe_golden(ModelWriter& writer, const GoldenArrays& golden);
 

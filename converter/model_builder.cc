@@ -170,7 +170,7 @@ MakeFloats ModelBuilder::joined(const std::vector<Rows>& parts, const char* suff
       if (!is_bias || part.bias) {
         LSRT_ASSIGN(values, source.read(part.name + suffix, shape_of(part)));
       }
-      const size_t scaled = values.size() / part.shape[0] * part.scaled_rows;
+      const size_t scaled = values.size() * part.scaled_rows / part.shape[0];
       for (size_t i = 0; i < scaled; i++) values[i] *= part.scale;
       if (parts.size() == 1) return values;
       all.insert(all.end(), values.begin(), values.end());
@@ -187,7 +187,8 @@ flatbuffers::Offset<fb::Linear> ModelBuilder::linear(const std::string& name,
     outputs += part.shape[0];
     any_bias |= part.bias;
   }
-  const auto inputs = static_cast<uint32_t>(element_count(parts[0].shape) / parts[0].shape[0]);
+  const std::vector<uint32_t> row(parts[0].shape.begin() + 1, parts[0].shape.end());
+  const auto inputs = static_cast<uint32_t>(element_count(row));
   const auto weight = weights(name + ".weight", {outputs, inputs}, joined(parts, ".weight"));
   const MakeFloats biases = joined(parts, ".bias");
   const auto bias = any_bias ? floats(name + ".bias", {outputs}, biases) : 0;

@@ -1,5 +1,7 @@
 #include "converter/model_writer.h"
 
+#include <algorithm>
+
 namespace lsrt {
 namespace {
 
@@ -38,6 +40,9 @@ fb::Span ModelWriter::reserve(uint64_t bytes) {
 
 flatbuffers::Offset<fb::Tensor> ModelWriter::tensor(const std::string& name, DataType type,
                                                     const std::vector<uint32_t>& shape, MakeTensor make) {
+  if (std::find(shape.begin(), shape.end(), 0u) != shape.end()) {
+    note(fail(Error::kCheckpoint, "%s: the tensor is empty", name.c_str()));
+  }
   const TensorSizes sizes = tensor_sizes(type, shape);
   const fb::Span data = reserve(sizes.data);
   const fb::Span scales = reserve(sizes.scales);

@@ -204,8 +204,8 @@ Status add_config(const Config& config, const WeightSource& source, EncoderParam
 }
 
 Status check(const EncoderParameters& p, const std::string& path) {
-  if (p.d == 0 || p.max_length == 0 || p.hidden == 0 || p.classes == 0 || p.layers == 0 ||
-      p.layers > kMaxBlocks) {
+  if (p.vocabulary == 0 || p.d == 0 || p.max_length == 0 || p.hidden == 0 || p.classifier_hidden == 0 ||
+      p.classes == 0 || p.layers == 0 || p.layers > kMaxBlocks) {
     return fail(Error::kCheckpoint,
                 "%s: incomplete: width %u, positions %u, hidden %u, classes %u, layers %u; a tensor of these "
                 "is missing",
@@ -263,7 +263,7 @@ ModelPlan plan_encoder(const EncoderParameters& parameters, const WeightSource& 
       plan.ignored.push_back(layer_name(parameters, i) + "mha." + part);
     }
   }
-  plan.golden_inputs = golden_inputs(parameters);
+  plan.golden_inputs = [parameters] { return golden_inputs(parameters); };
   return plan;
 }
 

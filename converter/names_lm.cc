@@ -1,5 +1,6 @@
 #include "converter/names_lm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -14,8 +15,9 @@ namespace {
 using flatbuffers::Offset;
 
 constexpr char kEmbedding[] = "in_emb.weight";
-constexpr uint32_t kDefaultBlock = 256;  // tokens: what the authors evaluate with
-constexpr uint32_t kGoldenTokens = 64;   // after the first block; as many outputs are stored
+constexpr uint32_t kDefaultBlock = 256;     // tokens: what the authors evaluate with
+constexpr uint32_t kGoldenTokens = 64;      // after the first block
+constexpr size_t kGoldenOutputs = 1 << 18;  // log-probabilities that a model file stores at most
 
 std::string layer_name(uint32_t layer) { return "layers." + std::to_string(layer) + "."; }
 
@@ -265,8 +267,9 @@ ModelPlan plan_lm(const LmParameters& parameters, const WeightSource& source) {
         plan.ignored.push_back(layer_name(i) + "attn." + part + kind);
     }
   }
-  plan.golden_inputs = golden_inputs(parameters);
-  plan.golden_positions = kGoldenTokens;
+  plan.golden_inputs = [parameters] { return golden_inputs(parameters); };
+  const size_t positions = kGoldenOutputs / std::max<size_t>(parameters.vocabulary.size(), 1);
+  plan.golden_positions = static_cast<uint32_t>(std::clamp<size_t>(positions, 1, kGoldenTokens));
   return plan;
 }
 
@@ -275,10 +278,11 @@ Result<ModelPlan> plan_lm(const TensorSource& checkpoint, const std::string& pre
   const WeightSource source{&checkpoint, prefix};
   LSRT_ASSIGN(LmParameters parameters, read_parameters(checkpoint, options));
   LSRT_TRY(check(parameters, checkpoint.path()));
-  LSRT_TRY(check_frequencies(source, parameters.d));
   LSRT_ASSIGN(parameters.vocabulary, read_vocabulary(source, options.dict_path));
-  LSRT_ASSIGN(parameters.tied,
-              is_tied(source, {static_cast<uint32_t>(parameters.vocabulary.size()), parameters.d}));
+  const std::vector<uint32_t> shape = {static_cast<uint32_t>(parameters.vocabulary.size()), parameters.d};
+  LSRT_TRY(source.check(kEmbedding, shape));
+  LSRT_TRY(check_frequencies(source, parameters.d));
+  LSRT_ASSIGN(parameters.tied, is_tied(source, shape));
   return plan_lm(parameters, source);
 }
 

@@ -216,7 +216,7 @@ ModelPlan plan_vil(const VilParameters& parameters, const WeightSource& source) 
   plan.source = source;
   plan.describe = [parameters](ModelBuilder& builder) { return describe(builder, parameters); };
   plan.ignored = {"relative_position_index"};  // read with its table
-  plan.golden_inputs = golden_inputs(parameters);
+  plan.golden_inputs = [parameters] { return golden_inputs(parameters); };
   return plan;
 }
 

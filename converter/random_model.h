@@ -20,12 +20,10 @@ struct RandomModelOptions {
 
 // A whole model file in memory, for Model::load_bytes(). Error::kArgument: no such architecture; the text
 // lists them.
-//   enwik8-base, enwik8-large   byte language models: 12 or 30 layers, d 512, 8 heads, window 512, chunk 16,
-//   rank 1;
-//                               260 tokens: 256 bytes and the four special ones
+//   enwik8-base, enwik8-large   language models of bytes: 12 or 30 layers, d 512, 8 heads, window 512,
+//                               chunk 16, rank 1; 260 tokens: 256 bytes and the four special ones
 //   vil-ls-medium-224, vil-ls-base-224, vil-ls-medium-384   ImageNet classifiers, 1000 classes
-//   lra                         encoder: 2 layers, d 64, 2 heads, window 8, 32 landmarks, 10 classes
-//   (ListOps)
+//   lra                         ListOps: 2 layers, d 64, 2 heads, window 8, 32 landmarks, 10 classes
 Result<ModelBytes> random_model(const std::string& architecture, const RandomModelOptions& options);
 // Of any shape: a plan without a checkpoint.
 Result<ModelBytes> random_model(const ModelPlan& plan, Precision precision);

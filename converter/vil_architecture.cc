@@ -151,7 +151,7 @@ Status merge_vil_stages(const std::vector<VilStage>& given, const std::string& o
       return fail(Error::kCheckpoint, "%s: stage %zu is \"%s\" in the architecture, \"%s\" by its tensors",
                   origin.c_str(), i + 1, expected.c_str(), found.c_str());
     }
-    if (stage.width % stage.heads != 0 || stage.blocks == 0 || stage.patch == 0) {
+    if (stage.width == 0 || stage.width % stage.heads != 0 || stage.blocks == 0 || stage.patch == 0) {
       return fail(Error::kCheckpoint, "%s: stage %zu: width %u, heads %u, blocks %u, patch %u",
                   origin.c_str(), i + 1, stage.width, stage.heads, stage.blocks, stage.patch);
     }

@@ -26,7 +26,7 @@ inline std::string temporary_path(const std::string& name) {
 
 inline ModelBytes tiny_model(const ModelPlan& plan, Precision precision, const TinyOptions& options,
                              const Array& golden_output) {
-  GoldenArrays golden{plan.golden_inputs, {golden_output}};
+  GoldenArrays golden{plan.golden_inputs(), {golden_output}};
   const auto describe = [&](ModelWriter& writer) {
     writer.builder().ForceDefaults(options.force_defaults);
     ModelBuilder builder(writer, plan.source, precision, nullptr);
