@@ -33,8 +33,11 @@ Status run(Options options) {
                             bytes_text(report.source_bytes).c_str(), int8 ? "int8" : "float32",
                             bytes_text(report.output_bytes).c_str(), clock.seconds());
   if (options.convert.golden) {
-    text += format("largest difference of the stored check's outputs from the float model's: %.4g\n",
-                   report.max_difference);
+    text += format(
+        "against the float model on the stored check: largest difference %.4g, mean KL divergence "
+        "%.3g nats, same most probable output %.1f %%\n",
+        static_cast<double>(report.difference.max), report.difference.mean_kl,
+        100 * report.difference.same_top);
   }
   return print(text);
 }

@@ -109,9 +109,9 @@ class Conversion {
     LSRT_TRY(write(options_.precision, options_.golden ? &golden : nullptr, &output, report));
     LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(output));
     if (options_.golden) {
-      LSRT_ASSIGN(report->max_difference, check_golden(model, options_.threads));
+      LSRT_ASSIGN(report->difference, compare_with_golden(model, golden, options_.threads));
       const uint64_t offset = max_difference_offset(header_);
-      LSRT_TRY(output.overwrite(offset, &report->max_difference, sizeof report->max_difference));
+      LSRT_TRY(output.overwrite(offset, &report->difference.max, sizeof report->difference.max));
     }
     report->output_bytes = model->file_bytes();
     return output.commit();

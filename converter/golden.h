@@ -9,6 +9,7 @@
 
 #include "converter/family.h"
 #include "converter/model_writer.h"
+#include "converter/report.h"
 #include "runtime/arrays.h"
 #include "runtime/status.h"
 
@@ -22,8 +23,9 @@ struct GoldenArrays {
 Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::shared_ptr<const Model>& model,
                                  uint32_t threads);
 
-// How far the model's outputs lie from its golden.
-Result<float> check_golden(const std::shared_ptr<const Model>& model, uint32_t threads);
+// How far the model's outputs lie from the golden ones.
+Result<OutputDifference> compare_with_golden(const std::shared_ptr<const Model>& model,
+                                             const GoldenArrays& golden, uint32_t threads);
 
 flatbuffers::Offset<fb::Golden> describe_golden(ModelWriter& writer, const GoldenArrays& golden);
 

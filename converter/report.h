@@ -19,13 +19,20 @@ struct TensorReport {
   QuantizationError error;  // all zero for float32
 };
 
+// How far the outputs of a model lie from those of the float32 one, on the golden inputs.
+struct OutputDifference {
+  float max = 0;        // of any log-probability or logit
+  double mean_kl = 0;   // Kullback-Leibler divergence of the distributions, nats
+  double same_top = 1;  // fraction of the distributions that have the same most probable element
+};
+
 struct ConvertReport {
   std::string source, output;  // paths
   std::string family, architecture;
   Precision precision = Precision::kInt8;
   uint64_t source_bytes = 0, output_bytes = 0;
-  uint64_t parameters = 0;   // elements of all tensors
-  float max_difference = 0;  // of the written model's golden outputs from the float model's
+  uint64_t parameters = 0;      // elements of all tensors
+  OutputDifference difference;  // of the written model; none without a golden
   std::vector<TensorReport> tensors;
 
   std::string json() const;

@@ -181,7 +181,7 @@ TEST_CASE("the same checkpoint gives the same bytes, and a report") {
   REQUIRE_MESSAGE(report.ok(), report.status().message());
   convert_and_load(golden_checkpoint(name), folder / "b", options);
   CHECK(read_file(folder / "a") == read_file(folder / "b"));
-  CHECK(report.value().max_difference > 0);
+  CHECK(report.value().difference.max > 0);
   CHECK(report.value().output_bytes == std::filesystem::file_size(folder / "a"));
   for (const TensorReport& tensor : report.value().tensors) {
     CAPTURE(tensor.name);
@@ -218,8 +218,10 @@ TEST_CASE("trained checkpoints") {
       if (tensor.type == DataType::kInt8) worst = std::min(worst, tensor.error.snr_db);
     }
     MESSAGE(std::string(item.checkpoint)
-            << ": worst tensor " << worst << " dB, outputs differ by " << report.value().max_difference);
+            << ": worst tensor " << worst << " dB, outputs differ by " << report.value().difference.max);
     CHECK(worst > 38);
+    CHECK(report.value().difference.mean_kl < 0.001);
+    CHECK(report.value().difference.same_top > 0.95);
     const auto model = Model::load(folder / "m");
     REQUIRE_MESSAGE(model.ok(), model.status().message());
     if (model.value()->family != "lm") CHECK(model.value()->labels.size() == 10);
