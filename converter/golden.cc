@@ -73,7 +73,8 @@ Result<OutputDifference> compare_with_golden(const std::shared_ptr<const Model>&
     }
     same_top += std::max_element(p, p + width) - p == std::max_element(q, q + width) - q ? 1 : 0;
   }
-  const auto rows = static_cast<double>(count / width);
+  difference.rows = count / width;
+  const auto rows = static_cast<double>(difference.rows);
   difference.mean_kl = std::max(divergence / rows, 0.0);  // rounding may leave a little less than none
   difference.same_top = static_cast<double>(same_top) / rows;
   return difference;

@@ -17,7 +17,8 @@ std::string ConvertReport::json() const {
   root["source_bytes"] = source_bytes;
   root["output_bytes"] = output_bytes;
   root["parameters"] = parameters;
-  root["outputs"] = {{"max_difference", difference.max},
+  root["outputs"] = {{"rows", difference.rows},
+                     {"max_difference", difference.max},
                      {"mean_kl_divergence", difference.mean_kl},
                      {"same_top", difference.same_top}};
   root["tensors"] = nlohmann::ordered_json::array();

@@ -21,6 +21,7 @@ struct TensorReport {
 
 // How far the outputs of a model lie from those of the float32 one, on the golden inputs.
 struct OutputDifference {
+  uint64_t rows = 0;    // how many distributions were compared
   float max = 0;        // of any log-probability or logit
   double mean_kl = 0;   // Kullback-Leibler divergence of the distributions, nats
   double same_top = 1;  // fraction of the distributions that have the same most probable element

@@ -221,7 +221,7 @@ TEST_CASE("trained checkpoints") {
             << ": worst tensor " << worst << " dB, outputs differ by " << report.value().difference.max);
     CHECK(worst > 38);
     CHECK(report.value().difference.mean_kl < 0.001);
-    CHECK(report.value().difference.same_top > 0.95);
+    if (report.value().difference.rows > 1) CHECK(report.value().difference.same_top > 0.95);
     const auto model = Model::load(folder / "m");
     REQUIRE_MESSAGE(model.ok(), model.status().message());
     if (model.value()->family != "lm") CHECK(model.value()->labels.size() == 10);
