@@ -1,6 +1,6 @@
-// A checkpoint to a model file. The peak of memory is about one tensor, as checkpoints are mapped and the
-// output is written tensor by tensor; the disk holds a float32 model beside the output for as long as the
-// conversion runs.
+// A checkpoint to a model file. Checkpoints are mapped and the output is written tensor by tensor, so that
+// the memory it takes is that of one tensor; the end-to-end check, which runs the model in float32 and as
+// written, takes what these models take, and disk space beside the output for the float32 one while it runs.
 #pragma once
 
 #include <functional>

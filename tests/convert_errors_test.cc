@@ -160,6 +160,12 @@ TEST_CASE("tensors") {
   missing.check(Error::kCheckpoint, {"tensor " + key + " is missing; expected shape [64, 64]"});
   Case extra("lm-preln-rank2", [](Tensors& tensors) { tensors["decoder.model.layers.0.gate"] = {{1}, {1}}; });
   extra.check(Error::kUnsupported, {"decoder.model.layers.0.gate [1] has no place in this architecture"});
+  Case empty("vil-4stage", [](Tensors& tensors) {
+    tensors["layer1.2.mlp.fc1.weight"] = {{0, 32}, {}};
+    tensors["layer1.2.mlp.fc1.bias"] = {{0}, {}};
+    tensors["layer1.2.mlp.fc2.weight"] = {{32, 0}, {}};
+  });
+  empty.check(Error::kCheckpoint, {"layer1.2.mlp.fc1.weight: the tensor is empty"});
   Case not_finite("lm-preln-rank2", [&](Tensors& tensors) {
     tensors[key].values[70] = std::numeric_limits<float>::quiet_NaN();
   });
