@@ -1,5 +1,7 @@
 #include "runtime/backends/cpu.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -7,7 +9,7 @@
 namespace lsrt {
 
 CpuStream::~CpuStream() {
-  if (pool_) pthreadpool_destroy(pool_);
+  if (xnnpack_pool_) pthreadpool_destroy(xnnpack_pool_);
   std::free(workspace_);
 }
 
@@ -26,19 +28,32 @@ Result<std::unique_ptr<Backend>> Backend::create(const std::string& name, const 
               "isa '%s' %s; available here: %s", forced, why, available_kernel_names());
 }
 
-// calloc gives large blocks as untouched zero pages, so memory that a stream has not reached yet costs nothing; what it
-// lacks is alignment. The block's own address is kept just below the aligned one.
+// Fresh pages are zero and cost nothing until they are touched. Huge pages, where the system has them: decoding sweeps over
+// the whole state for every token, and on small pages waits for address translation.
 Result<void*> CpuBackend::allocate(size_t bytes) {
-  constexpr size_t kExtra = kWeightAlignment + sizeof(void*);
-  void* block = bytes < SIZE_MAX - kExtra ? std::calloc(1, bytes + kExtra) : nullptr;
-  if (!block) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
-  uintptr_t aligned = round_up(reinterpret_cast<uintptr_t>(block) + sizeof(void*), kWeightAlignment);
-  reinterpret_cast<void**>(aligned)[-1] = block;
-  return reinterpret_cast<void*>(aligned);
+  constexpr size_t kHugePage = size_t{2} << 20;
+  if (bytes > SIZE_MAX / 2) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
+  const size_t mapped = round_up(std::max<size_t>(bytes, 1), 4096) + (bytes >= kHugePage ? kHugePage : 0);
+  void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
+  void* memory = base;
+  if (bytes >= kHugePage) {
+    memory = reinterpret_cast<void*>(round_up(reinterpret_cast<uintptr_t>(base), kHugePage));
+#ifdef MADV_HUGEPAGE
+    (void)madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // a hint; without it only slower
+#endif
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  mappings_[memory] = {base, mapped};
+  return memory;
 }
 
 void CpuBackend::release(void* memory) {
-  if (memory) std::free(static_cast<void**>(memory)[-1]);
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto found = mappings_.find(memory);
+  if (found == mappings_.end()) return;
+  munmap(found->second.base, found->second.bytes);
+  mappings_.erase(found);
 }
 
 Result<std::unique_ptr<Stream>> CpuBackend::create_stream(size_t threads, size_t workspace) {
@@ -47,12 +62,9 @@ Result<std::unique_ptr<Stream>> CpuBackend::create_stream(size_t threads, size_t
   if (posix_memalign(&memory, kWeightAlignment, std::max<size_t>(workspace, 1)) != 0) {
     return fail(Error::kMemory, "cannot allocate %zu bytes of workspace", workspace);
   }
-  pthreadpool_t pool = threads > 1 ? pthreadpool_create(threads) : nullptr;
-  if (threads > 1 && !pool) {
-    std::free(memory);
-    return fail(Error::kMemory, "cannot start %zu threads", threads);
-  }
-  return std::unique_ptr<Stream>(new CpuStream(pool, threads, static_cast<uint8_t*>(memory)));
+  std::lock_guard<std::mutex> lock(mutex_);
+  pthreadpool_t xnnpack_pool = threads > 1 && uses_xnnpack_ ? pthreadpool_create(threads) : nullptr;
+  return std::unique_ptr<Stream>(new CpuStream(threads, xnnpack_pool, static_cast<uint8_t*>(memory)));
 }
 
 void CpuBackend::copy_to_device(Stream&, void* device, const void* host, size_t bytes) {

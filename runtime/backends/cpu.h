@@ -1,5 +1,5 @@
-// The CPU backend: own kernels (kernels/) on int8 panels read in place from the model file, XNNPACK for float32 matrix
-// products, pthreadpool for threads.
+// The CPU backend: own kernels (kernels/) on int8 panels read in place from the model file, XNNPACK (with pthreadpool) for
+// float32 matrix products.
 #pragma once
 
 #include <pthreadpool.h>
@@ -11,34 +11,31 @@
 
 #include "kernels/dispatch.h"
 #include "runtime/backend.h"
+#include "runtime/backends/thread_pool.h"
 #include "runtime/carver.h"
 
 namespace lsrt {
 
 class CpuStream : public Stream {
  public:
-  CpuStream(pthreadpool_t pool, size_t threads, uint8_t* workspace) : pool_(pool), threads_(threads), workspace_(workspace) {}
+  // xnnpack_pool may be null: one thread. Takes both over.
+  CpuStream(size_t threads, pthreadpool_t xnnpack_pool, uint8_t* workspace)
+      : pool_(threads), xnnpack_pool_(xnnpack_pool), workspace_(workspace) {}
   ~CpuStream() override;
 
-  pthreadpool_t pool() const { return pool_; }  // null: one thread
-  size_t threads() const { return threads_; }
+  pthreadpool_t xnnpack_pool() const { return xnnpack_pool_; }
+  size_t threads() const { return pool_.threads(); }
   uint8_t* workspace() const { return workspace_; }
 
   // f(i, thread) for i < n, thread < threads(); returns when all are done.
   template <typename F>
   void parallel(size_t n, const F& f) const {
-    if (n == 1 || pool_ == nullptr) {
-      for (size_t i = 0; i < n; ++i) f(i, 0);
-      return;
-    }
-    pthreadpool_parallelize_1d_with_thread(
-        pool_, [](void* g, size_t thread, size_t i) { (*static_cast<const F*>(g))(i, thread); },
-        const_cast<void*>(static_cast<const void*>(&f)), n, 0);
+    pool_.run(n, [](const void* g, size_t i, size_t thread) { (*static_cast<const F*>(g))(i, thread); }, &f);
   }
 
  private:
-  pthreadpool_t pool_;
-  size_t threads_;
+  mutable ThreadPool pool_;
+  pthreadpool_t xnnpack_pool_;
   uint8_t* workspace_;
 };
 
@@ -92,8 +89,14 @@ class CpuBackend : public Backend {
 
  private:
   const Kernels& kernels_;
-  std::mutex prepare_mutex_;
+  struct Mapping {
+    void* base;
+    size_t bytes;
+  };
+  std::mutex mutex_;  // of what follows
+  bool uses_xnnpack_ = false;
   std::map<std::pair<const void*, const void*>, std::unique_ptr<Linear>> prepared_;  // by weight and bias address
+  std::map<void*, Mapping> mappings_;  // by the address that allocate() gave
 };
 
 }  // namespace lsrt

@@ -33,7 +33,7 @@ void activate(const RowKernels& rows, Activation activation, float* x, size_t n)
 }  // namespace
 
 Result<const Linear*> CpuBackend::prepare(const LinearView& view) {
-  std::lock_guard<std::mutex> lock(prepare_mutex_);
+  std::lock_guard<std::mutex> lock(mutex_);
   std::unique_ptr<Linear>& slot = prepared_[{view.weight.data, view.bias}];
   if (slot) return static_cast<const Linear*>(slot.get());
   if (view.weight.type == DataType::kInt8) {
@@ -42,6 +42,7 @@ Result<const Linear*> CpuBackend::prepare(const LinearView& view) {
     slot = std::move(linear);
   } else {
     auto linear = std::make_unique<XnnLinear>();
+    uses_xnnpack_ = true;
     if (xnn_initialize(nullptr) != xnn_status_success) {
       return fail(Error::kUnsupported, "XNNPACK does not support this CPU");
     }
@@ -74,9 +75,9 @@ void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, si
     auto* mutable_xnn = const_cast<XnnLinear*>(xnn);
     std::lock_guard<std::mutex> lock(mutable_xnn->mutex);
     // These calls fail only on arguments that prepare() has checked.
-    (void)xnn_reshape_fully_connected_nc_f32(xnn->op, rows, cpu.pool());
+    (void)xnn_reshape_fully_connected_nc_f32(xnn->op, rows, cpu.xnnpack_pool());
     (void)xnn_setup_fully_connected_nc_f32(xnn->op, x, y);
-    (void)xnn_run_operator(xnn->op, cpu.pool());
+    (void)xnn_run_operator(xnn->op, cpu.xnnpack_pool());
     if (activation != Activation::kNone) {
       cpu.parallel(rows, [&](size_t i, size_t) { activate(kernels_.rows, activation, y + i * outputs, outputs); });
     }
