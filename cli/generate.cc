@@ -188,7 +188,7 @@ Status generate(Options options) {
     LSRT_TRY(feed_pending(&s, LSRT_OUTPUT_NONE, s.pending.size() - 1));
     LSRT_TRY(from_api(lsrt_session_save(s.session.get(), s.sampler.get(), options.save_state.c_str())));
   }
-  return print_summary(options, s, summary);
+  return output_closed() ? Status() : print_summary(options, s, summary);
 }
 
 void add_sampling(CLI::App* app, Options* o) {
@@ -202,7 +202,8 @@ void add_sampling(CLI::App* app, Options* o) {
       ->capture_default_str();
   app->add_option("--repeat-window", p.repeat_window, "How many tokens are recent")->capture_default_str();
   o->seed_given =
-      app->add_option("--seed", p.seed, "Of the random choice; default: a new one, which is printed");
+      app->add_option("--seed", p.seed, "Of the random choice; default: a new one, which is printed")
+          ->check(CLI::NonNegativeNumber);
 }
 
 }  // namespace
@@ -223,7 +224,9 @@ Command add_generate(CLI::App& tool) {
   options->prompt_given = app->add_option("--prompt", options->prompt, "Text to continue");
   app->add_option("--prompt-file", options->prompt_file, "File with the text to continue; -: standard input")
       ->excludes(options->prompt_given);
-  app->add_option("-n", options->count, "Tokens to generate")->capture_default_str();
+  app->add_option("-n", options->count, "Tokens to generate")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   add_sampling(app, options.get());
   options->stream.add(app);
   options->engine.add(app);

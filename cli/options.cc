@@ -1,8 +1,5 @@
 #include "cli/options.h"
 
-#include <algorithm>
-#include <thread>
-
 namespace lsrt::tool {
 namespace {
 
@@ -25,8 +22,8 @@ void EngineOptions::add_model(CLI::App* app) {
 }
 
 void EngineOptions::add(CLI::App* app) {
-  threads = std::max(1u, std::thread::hardware_concurrency());
-  app->add_option("--threads", threads, "Threads; results do not depend on it")
+  app->add_option("--threads", threads,
+                  "Threads; results do not depend on them. More than free cores is much slower")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app->add_option("--backend", backend, "Device: cpu or cuda")->capture_default_str();

@@ -11,6 +11,7 @@
 #include "converter/safetensors.h"
 #include "converter/tensor_source.h"
 #include "runtime/arrays.h"
+#include "runtime/causal_network.h"
 #include "runtime/model.h"
 
 namespace lsrt::tool {
@@ -64,6 +65,15 @@ Status write_arrays(const std::string& path, const std::vector<Array>& arrays) {
   return write_safetensors(path, tensors);
 }
 
+// Wrong options are told from wrong tensors, which are the input file's fault.
+Status check_options(const Model& model, const ArrayOptions& options) {
+  LSRT_ASSIGN(std::unique_ptr<Backend> backend, Backend::create(options.backend, options.isa));
+  if (model.family != "lm") return Status();
+  CausalOptions causal;
+  causal.threads = options.threads, causal.block = options.block, causal.memory = options.memory;
+  return CausalNetwork::plan(model, *backend, causal).status();
+}
+
 Status run(const Options& options) {
   LSRT_ASSIGN(std::shared_ptr<const Model> model, Model::load(options.engine.model));
   LSRT_ASSIGN(std::unique_ptr<TensorSource> source, TensorSource::open(options.input));
@@ -76,8 +86,11 @@ Status run(const Options& options) {
   run.backend = options.engine.backend, run.isa = options.engine.isa, run.threads = options.engine.threads;
   run.block = options.stream.block, run.memory = options.stream.memory;
   run.intermediate = options.intermediate;
-  LSRT_ASSIGN(const std::vector<Array> outputs, run_arrays(model, inputs, run));
-  return write_arrays(options.output, outputs);
+  LSRT_TRY(check_options(*model, run));
+  const Result<std::vector<Array>> outputs = run_arrays(model, inputs, run);
+  if (!outputs.ok())
+    return fail(Error::kFile, "%s: %s", options.input.c_str(), outputs.status().message().c_str());
+  return write_arrays(options.output, outputs.value());
 }
 
 }  // namespace

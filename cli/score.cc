@@ -155,7 +155,8 @@ Command add_score(CLI::App& tool) {
   app->add_option("FILE", options->file, "Text to read")->required();
   options->stream.add(app);
   options->engine.add(app);
-  app->add_option("--limit", options->limit, "Take only the first bytes of the file; 0: all");
+  app->add_option("--limit", options->limit, "Take only the first bytes of the file; 0: all")
+      ->check(CLI::NonNegativeNumber);
   app->add_flag("--json", options->json, "Print JSON");
   return {app, [options] { return score(*options); }};
 }
