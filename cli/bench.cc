@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "converter/random_model.h"
+#include "runtime/atomic_file.h"
 
 namespace lsrt::tool {
 namespace {
@@ -21,6 +22,21 @@ std::string cpu_name() {
   return "unknown";
 }
 
+std::string profile_line(const LaunchTotal& launch, double row_ms) {
+  const double ms = launch.total_us / 1e3;
+  std::string line = format("  %-26s %6zu launches %10.3f ms %5.1f %%", launch.name.c_str(), launch.count, ms,
+                            100 * ms / row_ms);
+  if (launch.multiply_adds > 0) line += format(" %7.1f G multiply-adds/s", launch.multiply_adds / ms / 1e6);
+  return line + "\n";
+}
+
+Status write_trace(const Profiler& profiler, const std::string& path) {
+  const std::string trace = profiler.chrome_trace();
+  LSRT_ASSIGN(AtomicFile file, AtomicFile::open(path));
+  LSRT_TRY(file.write(trace.data(), trace.size()));
+  return file.commit();
+}
+
 Status report(const Bench& bench) {
   const std::string cpu = cpu_name();
   const uint32_t threads = bench.options.engine.threads;
@@ -33,6 +49,12 @@ Status report(const Bench& bench) {
                          {"min_ms", row.min_ms()},
                          {"median_ms", row.median_ms()},
                          {"per_second", row.per_second()}});
+      for (const LaunchTotal& launch : row.profile) {
+        results.back()["profile"].push_back({{"launch", launch.name},
+                                             {"count", launch.count},
+                                             {"ms", launch.total_us / 1e3},
+                                             {"multiply_adds", launch.multiply_adds}});
+      }
     }
     return print_json(Json{{"cpu", cpu},
                            {"isa", bench.backend->isa()},
@@ -51,6 +73,7 @@ Status report(const Bench& bench) {
     text += format("%-8s %10llu %8llu %12.3f %12.3f %12.1f\n", row.test.c_str(),
                    static_cast<unsigned long long>(row.depth), static_cast<unsigned long long>(row.n),
                    row.min_ms(), row.median_ms(), row.per_second());
+    for (const LaunchTotal& launch : row.profile) text += profile_line(launch, row.ms.back());
   }
   text += format("model %s, state %s, peak memory %s; loaded in %.1f ms, first result after %.1f ms\n",
                  bytes_text(bench.model->file_bytes()).c_str(), bytes_text(bench.state_bytes).c_str(),
@@ -68,6 +91,10 @@ Status load(Bench* bench) {
     LSRT_ASSIGN(bench->model, Model::load_bytes(std::move(bytes), options.arch));
   }
   LSRT_ASSIGN(bench->backend, Backend::create(options.engine.backend, options.engine.isa));
+  if (options.profile || !options.trace.empty()) {
+    bench->profiler = std::make_unique<Profiler>();
+    bench->backend = bench->profiler->wrap(bench->backend);
+  }
   bench->load_ms = bench->clock.ms();
   return Status();
 }
@@ -80,6 +107,7 @@ Status run(const BenchOptions& options) {
   Bench bench(options);
   LSRT_TRY(load(&bench));
   LSRT_TRY(bench.model->family == "lm" ? bench_text(&bench) : bench_classifier(&bench));
+  if (!options.trace.empty()) LSRT_TRY(write_trace(*bench.profiler, options.trace));
   return report(bench);
 }
 
@@ -124,6 +152,8 @@ Command add_bench(CLI::App& tool) {
       ->capture_default_str();
   options->stream.add(app);
   options->engine.add(app);
+  app->add_flag("--profile", options->profile, "Also the time of each kind of launch, in the last repetition");
+  app->add_option("--trace", options->trace, "Write every launch to a file for chrome://tracing or Perfetto");
   app->add_flag("--json", options->json, "Print JSON");
   return {app, [options] { return run(*options); }};
 }

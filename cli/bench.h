@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "runtime/backend.h"
 #include "runtime/model.h"
+#include "runtime/profiler.h"
 
 namespace lsrt::tool {
 
@@ -21,12 +22,15 @@ struct BenchOptions {
   uint64_t prompt = 512, generate = 32;
   uint32_t repetitions = 3;
   bool json = false;
+  bool profile = false;
+  std::string trace;  // file for a Chrome trace; empty: none
 };
 
 struct BenchRow {
   std::string test;  // "prompt", "decode", "image", "document"
   uint64_t depth = 0, n = 1;
   std::vector<double> ms;  // of each repetition
+  std::vector<LaunchTotal> profile;  // of the last repetition
 
   double min_ms() const;
   double median_ms() const;
@@ -41,6 +45,7 @@ struct Bench {
   std::shared_ptr<Backend> backend;
   Clock clock;  // since the start of loading
   double load_ms = 0, first_result_ms = 0;
+  std::unique_ptr<Profiler> profiler;  // with --profile or --trace
   size_t state_bytes = 0;  // of a session; 0 for classifiers
   std::vector<BenchRow> rows;
 };
@@ -48,12 +53,14 @@ struct Bench {
 Status bench_text(Bench* bench);        // lm
 Status bench_classifier(Bench* bench);  // vil, encoder
 
-// Adds the time of work() -> Status to the row.
+// Adds the time of work() -> Status to the row. profiler may be null.
 template <typename F>
-Status timed(BenchRow* row, const F& work) {
+Status timed(BenchRow* row, const Profiler* profiler, const F& work) {
+  const size_t first = profiler ? profiler->events().size() : 0;
   Clock clock;
   LSRT_TRY(work());
   row->ms.push_back(clock.ms());
+  if (profiler) row->profile = profiler->totals(first);
   return Status();
 }
 

@@ -10,8 +10,11 @@ constexpr size_t kFillPiece = 4096;  // tokens fed at a time on the way to a dep
 
 class TextBench {
  public:
-  TextBench(const BenchOptions& options, Session* session)
-      : options_(options), session_(*session), logprobs_(session->vocabulary()) {}
+  TextBench(const Bench& bench, Session* session)
+      : options_(bench.options),
+        profiler_(bench.profiler.get()),
+        session_(*session),
+        logprobs_(session->vocabulary()) {}
 
   Status feed(size_t n, Session::Output output) {
     tokens_.resize(n);
@@ -25,12 +28,16 @@ class TextBench {
     std::vector<uint64_t> depths = options_.depths;
     std::sort(depths.begin(), depths.end());
     for (uint64_t depth : depths) {
-      BenchRow prompt{"prompt", depth, options_.prompt, {}}, decode{"decode", depth, options_.generate, {}};
+      BenchRow prompt{"prompt", depth, options_.prompt, {}, {}};
+      BenchRow decode{"decode", depth, options_.generate, {}, {}};
       LSRT_TRY(go_to(depth));
       for (uint32_t i = 0; i < options_.repetitions; ++i) {
         if (depth == 0) session_.reset();
-        if (prompt.n) LSRT_TRY(timed(&prompt, [&] { return feed(prompt.n, Session::Output::kLast); }));
-        if (decode.n) LSRT_TRY(timed(&decode, [&] { return one_by_one(decode.n); }));
+        if (decode.n) LSRT_TRY(timed(&decode, profiler_, [&] { return one_by_one(decode.n); }));
+        if (depth == 0) session_.reset();
+        if (prompt.n) {
+          LSRT_TRY(timed(&prompt, profiler_, [&] { return feed(prompt.n, Session::Output::kLast); }));
+        }
       }
       if (prompt.n) rows->push_back(std::move(prompt));
       if (decode.n) rows->push_back(std::move(decode));
@@ -57,6 +64,7 @@ class TextBench {
   }
 
   const BenchOptions& options_;
+  const Profiler* profiler_;
   Session& session_;
   BenchRandom random_;
   std::vector<float> logprobs_;
@@ -73,7 +81,7 @@ Status bench_text(Bench* bench) {
   causal.memory = options.stream.memory;
   LSRT_ASSIGN(std::unique_ptr<Session> session, Session::create(bench->model, bench->backend, causal));
   bench->state_bytes = session->memory_use().state_bytes;
-  TextBench text(options, session.get());
+  TextBench text(*bench, session.get());
   LSRT_TRY(text.feed(1, Session::Output::kLast));
   bench->first_result_ms = bench->clock.ms();
   return text.run(&bench->rows);

@@ -17,9 +17,31 @@ struct TypeInfo {
   uint64_t size;
 };
 
-// In the order of SourceType.
-constexpr TypeInfo kTypes[] = {{"f32", 4}, {"f16", 2}, {"bf16", 2}, {"f64", 8}, {"i64", 8},
-                               {"i32", 4}, {"i16", 2}, {"i8", 1},   {"u8", 1},  {"bool", 1}};
+TypeInfo type_info(SourceType type) {
+  switch (type) {
+    case SourceType::f32:
+      return {"f32", 4};
+    case SourceType::f16:
+      return {"f16", 2};
+    case SourceType::bf16:
+      return {"bf16", 2};
+    case SourceType::f64:
+      return {"f64", 8};
+    case SourceType::i64:
+      return {"i64", 8};
+    case SourceType::i32:
+      return {"i32", 4};
+    case SourceType::i16:
+      return {"i16", 2};
+    case SourceType::i8:
+      return {"i8", 1};
+    case SourceType::u8:
+      return {"u8", 1};
+    case SourceType::bool_:
+      break;
+  }
+  return {"bool", 1};
+}
 
 float float_from_bits(uint32_t bits) {
   float value;
@@ -137,9 +159,9 @@ Result<SourceContents> read_contents(const std::string& path, const MappedFile& 
 
 }  // namespace
 
-const char* source_type_name(SourceType type) { return kTypes[static_cast<size_t>(type)].name; }
+const char* source_type_name(SourceType type) { return type_info(type).name; }
 
-uint64_t source_type_size(SourceType type) { return kTypes[static_cast<size_t>(type)].size; }
+uint64_t source_type_size(SourceType type) { return type_info(type).size; }
 
 int64_t SourceTensor::count() const {
   int64_t product = 1;

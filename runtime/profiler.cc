@@ -140,9 +140,10 @@ void Profiler::add(const LaunchEvent& event) {
   }
 }
 
-std::vector<LaunchTotal> Profiler::totals() const {
+std::vector<LaunchTotal> Profiler::totals(size_t first) const {
   std::map<std::string, LaunchTotal> by_name;
-  for (const LaunchEvent& event : events_) {
+  for (size_t i = first; i < events_.size(); ++i) {
+    const LaunchEvent& event = events_[i];
     std::string name = event.name;
     if (event.outputs) name += " " + std::to_string(event.outputs) + " x " + std::to_string(event.inputs);
     LaunchTotal& total = by_name[name];

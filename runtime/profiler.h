@@ -32,11 +32,10 @@ class Profiler {
   // A backend that reports to this profiler, which must outlive it.
   std::unique_ptr<Backend> wrap(std::shared_ptr<Backend> backend);
 
-  void clear() { events_.clear(), dropped_ = 0; }
   const std::vector<LaunchEvent>& events() const { return events_; }
   size_t dropped() const { return dropped_; }
-  // By name, largest total first.
-  std::vector<LaunchTotal> totals() const;
+  // Of events `first` and later, by name, largest total first.
+  std::vector<LaunchTotal> totals(size_t first = 0) const;
   // The Trace Event Format of chrome://tracing and Perfetto.
   std::string chrome_trace() const;
 
