@@ -142,6 +142,18 @@ TEST_CASE("every kind of attention, masks with holes: equal to plain double prec
   }
 }
 
+TEST_CASE("a long document: landmarks join the sums of many rows") {
+  EncoderCase c;
+  c.max_length = 1300;
+  auto model = random_encoder(c, Precision::kFloat32);
+  const std::vector<int32_t> tokens = random_tokens(c.max_length, c.vocabulary, 4);
+  std::vector<int32_t> mask(tokens.size());
+  for (size_t i = 0; i < mask.size(); ++i) mask[i] = i % 9 != 4;
+  const naive::Row expected = naive::classify(*model, {tokens}, {mask});
+  const std::vector<float> got = logits_of(*network(model), {{tokens.data(), tokens.size(), mask.data()}});
+  for (size_t i = 0; i < got.size(); ++i) CHECK(got[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+}
+
 TEST_CASE("padding changes nothing") {
   for (const char* precision : {"float32", "int8"}) {
     for (const char* name : kGoldens) {
