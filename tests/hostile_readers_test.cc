@@ -14,6 +14,10 @@ namespace {
 std::atomic<size_t> largest_allocation{0};
 }
 
+// The new that these match is malloc, too: GCC does not see that once it has inlined one of the two.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
 // Watches every allocation of the process; the readers allocate by new only.
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
   size_t seen = largest_allocation;
