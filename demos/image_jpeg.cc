@@ -150,10 +150,11 @@ Result<Image> decode_jpeg(const uint8_t* data, size_t size, const std::string& n
   auto error = [&] { return fail(Error::kFile, "%s: JPEG: %s", name.c_str(), reader.message); };
   if (!read_header(&reader, data, size)) return error();
   LSRT_ASSIGN(Image image, make_image(reader.info.image_width, reader.info.image_height, name));
+  const int orientation = orientation_of(reader.info);  // libjpeg forgets the markers once all rows are read
   std::vector<uint8_t> cmyk;
   if (reader.info.out_color_space == JCS_CMYK) cmyk.resize(size_t{4} * image.width);
   if (!read_rows(&reader, image.rgb.data(), cmyk.empty() ? nullptr : cmyk.data())) return error();
-  return upright(std::move(image), orientation_of(reader.info));
+  return upright(std::move(image), orientation);
 }
 
 }  // namespace lsrt
