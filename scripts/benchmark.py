@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -84,10 +85,9 @@ def measure_images(args, results):
                          "model_bytes": ours["model_bytes"]})
         if args.images:
             out, _, _ = run([sys.executable, args.images, args.onnx, str(threads), args.workdir])
-            for line in out.splitlines()[1:]:
-                *name, least, median = line.split()
-                rows.append({"threads": threads, "name": " ".join(name), "arch": "vil-ls-medium-224",
-                             "min_ms": float(least), "median_ms": float(median)})
+            for found in re.finditer(r"^(\S.*?) +([0-9.]+) +([0-9.]+)$", out, re.MULTILINE):  # among other output
+                rows.append({"threads": threads, "name": found[1], "arch": "vil-ls-medium-224",
+                             "min_ms": float(found[2]), "median_ms": float(found[3])})
         yield
 
 
