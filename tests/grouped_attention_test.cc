@@ -100,8 +100,8 @@ struct Problem {
         for (size_t k = 0; k < a.group_keys; ++k) {
           const int32_t row = a.key_rows[i / a.group_queries * a.group_keys + k];
           const size_t run = query * (layout.span + layout.cls_count) + k / a.bias_run;
-          const size_t place = head * a.bias_stride + a.bias_offsets[run] + k % a.bias_run;
-          const double score = a.bias ? a.bias[place] : 0.0f;
+          const double score =
+              a.bias ? a.bias[head * a.bias_stride + a.bias_offsets[run] + k % a.bias_run] : 0.0f;
           if (row >= 0) see(a.key + row * a.stride, a.value + row * a.stride, score);
         }
         for (size_t g = 0; g < a.globals; ++g) {
