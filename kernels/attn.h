@@ -1,4 +1,4 @@
-// Weighted sums of int8 value rows. Keys need no kernel of their own: a key cache is PanelWeights with one output
+// Weighted sums of rows. Keys need no kernel of their own: a key cache is PanelWeights with one output
 // channel per key, so attention scores are a small gemm.
 //
 // A value cache holds, for one head of width d_head (a multiple of 16 is fastest, any works), rows in groups of four:
@@ -19,6 +19,11 @@ struct AttentionKernels {
   //   acc     [rows][ld_acc] int32, ld_acc >= round_up(d_head, 16); padding elements may be written
   void (*weighted_sum)(const uint16_t* weight, size_t ld_weight, size_t rows, const int8_t* values, size_t panel_stride,
                        size_t count, size_t d_head, int32_t* acc, size_t ld_acc);
+
+  // The same of float rows: out[j][k] = sum_t weight[t][j] * x[t][k] for j < n, k < d, t < rows, by fma in ascending order
+  // of t from 0. Rows are ld_weight, ld_x and ld_out apart.
+  void (*weighted_rows)(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n,
+                        size_t d, float* out, size_t ld_out);
 };
 
 }  // namespace lsrt

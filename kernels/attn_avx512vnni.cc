@@ -81,7 +81,7 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
 
 }  // namespace
 
-const AttentionKernels attn_kernels = {weighted_sum};
+const AttentionKernels attn_kernels = {weighted_sum, nullptr};
 
 }  // namespace avx512vnni
 }  // namespace lsrt

@@ -1,4 +1,6 @@
-// The definition of weighted sums of int8 rows.
+// The definition of weighted sums of rows.
+#include <math.h>
+
 #include "kernels/isa_sets.h"
 
 namespace lsrt {
@@ -21,9 +23,20 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
   }
 }
 
+void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n, size_t d,
+                   float* out, size_t ld_out) {
+  for (size_t j = 0; j < n; ++j) {
+    for (size_t k = 0; k < d; ++k) {
+      float sum = 0;
+      for (size_t t = 0; t < rows; ++t) sum = fmaf(weight[t * ld_weight + j], x[t * ld_x + k], sum);
+      out[j * ld_out + k] = sum;
+    }
+  }
+}
+
 }  // namespace
 
-const AttentionKernels attn_kernels = {weighted_sum};
+const AttentionKernels attn_kernels = {weighted_sum, weighted_rows};
 
 }  // namespace scalar
 }  // namespace lsrt

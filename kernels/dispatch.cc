@@ -85,12 +85,15 @@ void inherit_all(Kernels& k, const Kernels& fallback) {
   inherit(k.gemm.gemm, fallback.gemm.gemm);
   inherit(k.rows.layer_norm, fallback.rows.layer_norm);
   inherit(k.rows.add, fallback.rows.add);
+  inherit(k.rows.add_runs, fallback.rows.add_runs);
   inherit(k.rows.gelu, fallback.rows.gelu);
   inherit(k.rows.relu, fallback.rows.relu);
   inherit(k.rows.softmax_weights, fallback.rows.softmax_weights);
   inherit(k.rows.quantize_symmetric, fallback.rows.quantize_symmetric);
   inherit(k.rows.softmax, fallback.rows.softmax);
+  inherit(k.rows.exp_columns, fallback.rows.exp_columns);
   inherit(k.attn.weighted_sum, fallback.attn.weighted_sum);
+  inherit(k.attn.weighted_rows, fallback.attn.weighted_rows);
 }
 
 struct Registry {

@@ -17,6 +17,11 @@ inline constexpr float kSoftmaxSumMax = 16.0e6f;
 // Score of a key that must not be seen.
 inline constexpr float kMaskedScore = -__builtin_huge_valf();
 
+// A run of floats that is added somewhere: y[to + i] += x[offset[index] + from + i], i < count.
+struct AddRun {
+  uint32_t index, from, to, count;
+};
+
 struct RowKernels {
   // out = (x - mean) * (1 / sqrt(var + eps)) * gamma + beta over d elements; mean = sum / d; var = sum of squared
   // differences (d * d via fma(diff, diff, lane)) / d; out[i] = fma((x[i] - mean) * rstd, gamma[i], beta[i]). In place allowed.
@@ -24,6 +29,9 @@ struct RowKernels {
 
   // y[i] += x[i]
   void (*add)(const float* x, size_t n, float* y);
+
+  // All of n runs, which do not overlap in y.
+  void (*add_runs)(const float* x, const int32_t* offset, const AddRun* runs, size_t n, float* y);
 
   // In place exact GELU, 0.5 x (1 + erf(x / sqrt 2)), by the polynomial of rows_scalar.cc; error below 2e-6 absolute + 2e-6 relative.
   void (*gelu)(float* x, size_t n);
@@ -45,6 +53,11 @@ struct RowKernels {
 
   // In place: softmax over x[n], n any, plain float: e = exp(x - max), e * (1 / sum e).
   void (*softmax)(float* x, size_t n);
+
+  // exp of s[rows][n] column by column (rows >= 1): largest[j] = max_t s[t][j]; e[t][j] = exp(s[t][j] - largest[j]);
+  // total[j] = sum_t e[t][j], in ascending order from 0. Rows are ld_s and ld_e apart.
+  void (*exp_columns)(const float* s, size_t ld_s, size_t rows, size_t n, float* e, size_t ld_e, float* largest,
+                      float* total);
 };
 
 }  // namespace lsrt

@@ -77,6 +77,20 @@ void add(const float* x, size_t n, float* y) {
       n, [&](size_t i, size_t, auto at) { at.store(y + i, _mm256_add_ps(at.load(y + i), at.load(x + i))); });
 }
 
+void add_runs(const float* x, const int32_t* offset, const AddRun* runs, size_t n, float* y) {
+  for (const AddRun* run = runs; run < runs + n; ++run) {
+    const float* from = x + offset[run->index] + run->from;
+    float* to = y + run->to;
+    size_t i = 0;
+    for (; i + 8 <= run->count; i += 8) {
+      _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_loadu_ps(to + i), _mm256_loadu_ps(from + i)));
+    }
+    if (i == run->count) continue;
+    const Part rest(run->count - i);
+    rest.store(to + i, _mm256_add_ps(rest.load(to + i), rest.load(from + i)));
+  }
+}
+
 inline __m256 gelu8(__m256 x) {
   __m256 u = _mm256_fmadd_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(kErfSquare), _mm256_set1_ps(-1.0f));
   u = _mm256_min_ps(u, _mm256_set1_ps(1.0f));
@@ -187,9 +201,32 @@ void softmax(float* x, size_t n) {
   for_each8(n, [&](size_t i, size_t, auto at) { at.store(x + i, _mm256_mul_ps(at.load(x + i), inverse)); });
 }
 
+// Columns 0 .. 7, or those that `at` lets through.
+template <typename At>
+inline __attribute__((always_inline)) void exp_columns8(const float* s, size_t ld_s, size_t rows, const At at, float* e,
+                                                        size_t ld_e, float* largest, float* total) {
+  __m256 m = _mm256_set1_ps(kMaskedScore), sum = _mm256_setzero_ps();
+  for (size_t t = 0; t < rows; ++t) m = _mm256_max_ps(at.load(s + t * ld_s), m);
+  for (size_t t = 0; t < rows; ++t) {
+    const __m256 v = exp_negative(_mm256_sub_ps(at.load(s + t * ld_s), m));
+    at.store(e + t * ld_e, v);
+    sum = _mm256_add_ps(sum, v);
+  }
+  at.store(largest, m);
+  at.store(total, sum);
+}
+
+void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, size_t ld_e, float* largest,
+                 float* total) {
+  size_t j = 0;
+  for (; j + 8 <= n; j += 8) exp_columns8(s + j, ld_s, rows, Whole(), e + j, ld_e, largest + j, total + j);
+  if (j < n) exp_columns8(s + j, ld_s, rows, Part(n - j), e + j, ld_e, largest + j, total + j);
+}
+
 }  // namespace
 
-const RowKernels row_kernels = {layer_norm, add, gelu, relu, softmax_weights, quantize_symmetric, softmax};
+const RowKernels row_kernels = {layer_norm,      add,     add_runs,   gelu, relu, softmax_weights,
+                                quantize_symmetric, softmax, exp_columns};
 
 }  // namespace avx2
 }  // namespace lsrt

@@ -50,6 +50,10 @@ void add(const float* x, size_t n, float* y) {
             [&](size_t i, size_t, auto at) { at.store(y + i, vaddq_f32(at.load(y + i), at.load(x + i))); });
 }
 
+void add_runs(const float* x, const int32_t* offset, const AddRun* runs, size_t n, float* y) {
+  for (const AddRun* run = runs; run < runs + n; ++run) add(x + offset[run->index] + run->from, run->count, y + run->to);
+}
+
 inline float32x4_t gelu4(float32x4_t x) {
   float32x4_t u = vfmaq_f32(vdupq_n_f32(-1.0f), vmulq_f32(x, x), vdupq_n_f32(kErfSquare));
   u = min4(u, vdupq_n_f32(1.0f));
@@ -135,9 +139,32 @@ void softmax(float* x, size_t n) {
   for_each4(n, [&](size_t i, size_t, auto at) { at.store(x + i, vmulq_f32(at.load(x + i), inverse)); });
 }
 
+// Columns 0 .. 3, or those that `at` lets through.
+template <typename At>
+inline void exp_columns4(const float* s, size_t ld_s, size_t rows, const At at, float* e, size_t ld_e, float* largest,
+                         float* total) {
+  float32x4_t m = vdupq_n_f32(kMaskedScore), sum = vdupq_n_f32(0);
+  for (size_t t = 0; t < rows; ++t) m = max4(at.load(s + t * ld_s), m);
+  for (size_t t = 0; t < rows; ++t) {
+    const float32x4_t v = exp_negative(vsubq_f32(at.load(s + t * ld_s), m));
+    at.store(e + t * ld_e, v);
+    sum = vaddq_f32(sum, v);
+  }
+  at.store(largest, m);
+  at.store(total, sum);
+}
+
+void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, size_t ld_e, float* largest,
+                 float* total) {
+  for_each4(n, [&](size_t j, size_t, auto at) {
+    exp_columns4(s + j, ld_s, rows, at, e + j, ld_e, largest + j, total + j);
+  });
+}
+
 }  // namespace
 
-const RowKernels row_kernels = {layer_norm, add, gelu, relu, softmax_weights, quantize_symmetric, softmax};
+const RowKernels row_kernels = {layer_norm,      add,     add_runs,   gelu, relu, softmax_weights,
+                                quantize_symmetric, softmax, exp_columns};
 
 }  // namespace neondot
 }  // namespace lsrt

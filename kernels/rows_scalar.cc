@@ -57,6 +57,10 @@ void add(const float* x, size_t n, float* y) {
   for (size_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
+void add_runs(const float* x, const int32_t* offset, const AddRun* runs, size_t n, float* y) {
+  for (const AddRun* run = runs; run < runs + n; ++run) add(x + offset[run->index] + run->from, run->count, y + run->to);
+}
+
 // 0.5 x (1 + erf(x / sqrt 2)) = fma(x / 2, erf, x / 2), the even and odd powers of u summed apart by Horner:
 // two short chains of operations suit CPUs better than a long one.
 void gelu(float* x, size_t n) {
@@ -124,9 +128,21 @@ void softmax(float* x, size_t n) {
   for (size_t i = 0; i < n; ++i) x[i] *= inverse;
 }
 
+void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, size_t ld_e, float* largest,
+                 float* total) {
+  for (size_t j = 0; j < n; ++j) {
+    float m = kMaskedScore, sum = 0;
+    for (size_t t = 0; t < rows; ++t) m = max_of(s[t * ld_s + j], m);
+    for (size_t t = 0; t < rows; ++t) sum += e[t * ld_e + j] = exp_negative(s[t * ld_s + j] - m);
+    largest[j] = m;
+    total[j] = sum;
+  }
+}
+
 }  // namespace
 
-const RowKernels row_kernels = {layer_norm, add, gelu, relu, softmax_weights, quantize_symmetric, softmax};
+const RowKernels row_kernels = {layer_norm,      add,     add_runs,   gelu, relu, softmax_weights,
+                                quantize_symmetric, softmax, exp_columns};
 
 }  // namespace scalar
 }  // namespace lsrt

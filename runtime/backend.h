@@ -65,35 +65,47 @@ struct CausalStep {
 
 // ---- bidirectional attention (spec sections 2 and 3) ----------------------------------------------------------------
 
+// Final (normed) keys and values as attention reads them; head a owns columns [a * head_dim, (a + 1) * head_dim).
+struct KeyValueStore {
+  size_t heads, head_dim, rows;
+  bool int8;     // rounded to int8 per (row, head), else float32
+  void* memory;  // key_value_bytes() (device)
+
+  size_t width() const { return heads * head_dim; }
+};
+
 // Rows are cut into groups; the queries of a group see the group's keys and the global keys, in one softmax. Windows of a
-// sequence, windows of an image and full attention (one group) are all of this kind. Keys and values are final (normed),
-// queries are scaled; head a owns columns [a * head_dim, (a + 1) * head_dim).
+// sequence, windows of an image and full attention (one group) are all of this kind. Queries are scaled.
 struct GroupedAttention {
-  size_t heads, head_dim;
-  const float *query, *key, *value;           // [rows], `stride` floats apart
-  size_t rows, stride;                        // query_rows and key_rows are below `rows`
-  const float *global_key, *global_value;     // [globals, width], global_stride apart: seen by every query
-  size_t globals, global_stride;
+  KeyValueStore store;
+  const float* query;                         // rows, query_stride floats apart
+  size_t query_stride;
+  size_t global_first, globals;               // rows of the store that every query sees
   size_t groups, group_queries, group_keys;
-  const int32_t* query_rows;                  // [groups, group_queries] (device); -1: none
-  const int32_t* key_rows;                    // [groups, group_keys] (device); -1: masked
+  const int32_t* query_rows;                  // [groups, group_queries], of query and out (device); -1: none
+  const int32_t* key_rows;                    // [groups, group_keys], of the store (device); -1: masked
   // Added to the scores, unless null. Neighbouring keys often have neighbouring biases: a group's keys are cut into runs
   // of bias_run (the last may be shorter), and each (query, run) names a place in the head's table. (device)
   const float* bias;                          // [heads], bias_stride floats apart
   const int32_t* bias_offsets;                // [group_queries, ceil(group_keys / bias_run)]
   size_t bias_stride, bias_run;
-  bool int8;                                  // keys and values rounded to int8 per (row, head), else float32
-  float* out;                                 // rows, out_stride apart; rows of no group are not written
+  float* out;                                 // rows, out_stride apart; rows of no group are not written. May be query.
   size_t out_stride;
 };
 
 // Landmark rows: p = softmax over rows of score[., a * rank + j]; out[j][slice of head a] = sum_t p[t] * x_t[slice], for x = key
-// and value.
+// and value. Launch after launch takes in more rows of a sequence; out is complete for those so far.
 struct Landmarks {
+  static constexpr size_t kRowBlock = 64;  // a launch takes in a multiple of this, unless it is the sequence's last
+
   size_t heads, head_dim, rank, rows;
   const float *score, *key, *value;  // rows, `stride` floats apart
   size_t stride;
+  bool first;                        // these are the sequence's first rows
+  float* running;                    // [2, heads * rank]: largest score, sum of exp(score - largest)
   float *out_key, *out_value;        // [rank, width]
+
+  size_t running_floats() const { return 2 * heads * rank; }
 };
 
 // The cls row attends to the outputs of all others: p = softmax([q.k, q.x_t ...]) per head; out = p_0 v + sum_t p_t x_t.
@@ -105,17 +117,18 @@ struct ClsAttention {
   float* out;                        // [width]
 };
 
-// A depthwise convolution along positions, added to the outputs: out[row_at[t]][slice of head a] += sum_s weight[a][s] *
-// value[row_at[t + s - kernel / 2]][slice], where positions outside the document or without a row count as zero.
+// A depthwise convolution along positions, added to the outputs of some rows: with t = position_of[r],
+// out[r][slice of head a] += sum_s weight[a][s] * value[row_at[t + s - kernel / 2]][slice], where positions outside the document
+// or without a row count as zero.
 struct Convolution {
   size_t heads, head_dim, kernel;
-  const float* weight;    // [heads, kernel]
-  const float* value;     // rows, `stride` floats apart
-  size_t stride;
-  const int32_t* row_at;  // [positions] (device); -1: none
+  const float* weight;         // [heads, kernel]
+  const float* value;          // all rows, [width] each
+  const int32_t* row_at;       // [positions] (device); -1: none
+  const int32_t* position_of;  // all rows (device)
   size_t positions;
-  float* out;             // rows, out_stride apart
-  size_t out_stride;
+  size_t first, rows;          // outputs that are computed
+  float* out;                  // all rows, [width] each
 };
 
 // ---- images ---------------------------------------------------------------------------------------------------------
@@ -169,6 +182,9 @@ class Backend {
   // y = norm(x) over rows of `width`, x_stride and y_stride floats apart; an empty norm copies. y may be x.
   virtual void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride,
                           size_t rows, float* y, size_t y_stride) = 0;
+  void copy_rows(Stream& stream, size_t width, const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride) {
+    layer_norm(stream, NormView(), width, x, x_stride, rows, y, y_stride);
+  }
 
   // y[n] += x[n]
   virtual void add(Stream& stream, const float* x, size_t n, float* y) = 0;
@@ -206,6 +222,11 @@ class Backend {
 
   // -- bidirectional attention ------------------------------------------------------------------------------------------
   // Workspace sizes look at extents only; those of one group, or of several, are enough for fewer rows and keys, too.
+
+  virtual size_t key_value_bytes(const KeyValueStore& shape) const = 0;
+  // Rows first .. first + rows - 1 of the store, from key and value rows `stride` floats apart.
+  virtual void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows, const float* key,
+                                const float* value, size_t stride) = 0;
 
   virtual size_t grouped_attention_workspace_bytes(const GroupedAttention& shape, size_t threads) const = 0;
   virtual void grouped_attention(Stream& stream, const GroupedAttention& attention) = 0;

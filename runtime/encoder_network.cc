@@ -102,6 +102,7 @@ void EncoderNetwork::embed(const Document& document) {
     backend_->copy_to_device(*stream_, device, host, count * sizeof(int32_t));
   };
   copy(b_.row_at, document_.row_at, document_.positions);
+  copy(b_.position_of, document_.position_of, document_.rows);
   for (Grouping& grouping : groupings_) {
     SequenceGroups& groups = grouping.groups;
     groups.build(document_);
@@ -119,15 +120,126 @@ void EncoderNetwork::embed(const Document& document) {
 }
 
 void EncoderNetwork::run_layer(const Layer& layer) {
+  const size_t first = layer.cls ? 0 : lead_, end = lead_ + document_.rows;
+  if (!layer.mixer) {
+    project(layer, first);
+    attend_all(layer, first);
+    feed_forward(layer, first, end);
+    return;
+  }
+  if (layer.cls) project_cls(layer);
+  project(layer, lead_);
+  store_globals(layer);
+  const SequenceGroups& groups = groupings_[layer.grouping].groups;
+  if (layer.cls) {  // the cls row looks at what all others found, before anything is added to it
+    attend_groups(layer, 0, groups.count);
+    attend_cls(layer);
+    feed_forward(layer, 0, lead_);
+  }
+  const size_t tile = std::max<size_t>(1, kTileRows / groups.queries);
+  for (size_t group = 0; group < groups.count; group += tile) {
+    const size_t count = std::min(tile, groups.count - group);
+    if (!layer.cls) attend_groups(layer, group, count);
+    const size_t row = groups.first_row(group);
+    const size_t row_end = group + count < groups.count ? groups.first_row(group + count) : document_.rows;
+    convolve(layer, row, row_end - row);
+    feed_forward(layer, lead_ + row, lead_ + row_end);
+  }
+}
+
+// First pass: queries to `attention`, keys and values, after their norm, to the store and into the landmarks.
+void EncoderNetwork::project(const Layer& layer, size_t first) {
+  Backend& device = *backend_;
+  Stream& stream = *stream_;
+  const size_t stride = layer.qkv->outputs, end = lead_ + document_.rows;
+  const NormView& norm =
+      layer.mixer ? layer.mixer->norm_window : std::get<FullAttention>(layer.block->mixer).norm_keys;
+  const KeyValueStore store = store_of(layer);
+  float *key = b_.qkv + width(), *value = key + width(), *score = value + width();
+  for_tiles(first, end, [&](size_t row, size_t rows) {
+    device.add_norm(stream, layer.block->norm1, width(), nullptr, rows, b_.x + row * width(), b_.normed);
+    device.linear(stream, *layer.qkv, b_.normed, rows, Activation::kNone, b_.qkv);
+    device.copy_rows(stream, width(), b_.qkv, stride, rows, b_.attention + row * width(), width());
+    if (norm) {
+      device.layer_norm(stream, norm, width(), key, stride, rows, key, stride);
+      device.layer_norm(stream, norm, width(), value, stride, rows, value, stride);
+    }
+    device.store_key_values(stream, store, row - first, rows, key, value, stride);
+    if (layer.rank) {
+      Landmarks l = landmark_extents(layer, rows);
+      l.score = score, l.key = key, l.value = value;
+      l.first = row == first;
+      l.running = b_.landmark_state;
+      l.out_key = b_.global_key + (layer.cls ? width() : 0);
+      l.out_value = b_.global_value + (layer.cls ? width() : 0);
+      device.landmarks(stream, l);
+    }
+    if (layer.mixer && layer.mixer->kernel) {
+      device.copy_rows(stream, width(), value, stride, rows, b_.value + (row - first) * width(), width());
+    }
+  });
+}
+
+// The cls row, which no other norm has seen. Its key and value come first among the global rows.
+void EncoderNetwork::project_cls(const Layer& layer) {
+  backend_->linear(*stream_, *layer.qkv, b_.x, 1, Activation::kNone, b_.cls_qkv);
+  const float* key_value = b_.cls_qkv + width();
+  backend_->copy_rows(*stream_, width(), key_value, width(), 1, b_.global_key, width());
+  backend_->copy_rows(*stream_, width(), key_value + width(), width(), 1, b_.global_value, width());
+}
+
+void EncoderNetwork::store_globals(const Layer& layer) {
+  const size_t globals = layer.rank + (layer.cls ? 1 : 0);
+  if (globals == 0) return;
+  for (float* x : {b_.global_key, b_.global_value}) {
+    backend_->layer_norm(*stream_, layer.mixer->norm_summary, width(), x, width(), globals, x, width());
+  }
+  backend_->store_key_values(*stream_, store_of(layer), lead_ + max_length(), globals, b_.global_key, b_.global_value,
+                             width());
+}
+
+void EncoderNetwork::attend_all(const Layer& layer, size_t first) {
+  GroupedAttention a = attention_extents(layer);
+  a.query = a.out = b_.attention + first * width();
+  a.query_rows = a.key_rows = b_.all_rows;
+  backend_->grouped_attention(*stream_, a);
+}
+
+void EncoderNetwork::attend_groups(const Layer& layer, size_t first_group, size_t groups) {
+  const Grouping& grouping = groupings_[layer.grouping];
+  GroupedAttention a = attention_extents(layer);
+  a.groups = groups;
+  a.query_rows = grouping.query_rows + first_group * a.group_queries;
+  a.key_rows = grouping.key_rows + first_group * a.group_keys;
+  a.query = a.out = b_.attention + lead_ * width();
+  backend_->grouped_attention(*stream_, a);
+}
+
+void EncoderNetwork::attend_cls(const Layer& layer) {
+  ClsAttention c = cls_extents(layer);
+  c.query = b_.cls_qkv, c.key = c.query + width(), c.value = c.key + width();
+  c.x = b_.attention + lead_ * width();
+  c.out = b_.attention;
+  backend_->cls_attention(*stream_, c);
+}
+
+void EncoderNetwork::convolve(const Layer& layer, size_t first, size_t rows) {
+  if (!layer.mixer->kernel) return;
+  Convolution c{};
+  c.heads = layer.heads, c.head_dim = layer.head_dim, c.kernel = layer.mixer->kernel;
+  c.weight = layer.mixer->convolution;
+  c.value = b_.value;
+  c.row_at = b_.row_at, c.position_of = b_.position_of, c.positions = document_.positions;
+  c.first = first, c.rows = rows;
+  c.out = b_.attention + lead_ * width();
+  backend_->convolve(*stream_, c);
+}
+
+// What follows attention, for the rows first .. end - 1 of x.
+void EncoderNetwork::feed_forward(const Layer& layer, size_t first, size_t end) {
   Backend& device = *backend_;
   Stream& stream = *stream_;
   const Block& block = *layer.block;
-  const size_t first = layer.cls ? 0 : lead_, end = lead_ + document_.rows;
-  if (layer.mixer) {
-    attend_long_short(layer);
-  } else {
-    attend_full(layer);
-  }
   for_tiles(first, end, [&](size_t row, size_t rows) {
     float* x = b_.x + row * width();
     device.linear(stream, *layer.out, b_.attention + row * width(), rows, Activation::kNone, b_.mixed);
@@ -136,87 +248,6 @@ void EncoderNetwork::run_layer(const Layer& layer) {
     device.linear(stream, *layer.fc2, b_.hidden, rows, Activation::kNone, b_.mixed);
     device.add(stream, b_.mixed, rows * width(), x);
   });
-}
-
-// qkv of the rows first .. after their norm, keys and values normed (unless norm_keys is empty) while they
-// are in the cache.
-void EncoderNetwork::project(const Layer& layer, const NormView& norm_keys, size_t first) {
-  const size_t stride = layer.qkv->outputs;
-  for_tiles(first, lead_ + document_.rows, [&](size_t row, size_t rows) {
-    float* qkv = b_.qkv + row * stride;
-    backend_->add_norm(*stream_, layer.block->norm1, width(), nullptr, rows, b_.x + row * width(), b_.normed);
-    backend_->linear(*stream_, *layer.qkv, b_.normed, rows, Activation::kNone, qkv);
-    if (!norm_keys) return;
-    for (float* x : {qkv + width(), qkv + 2 * width()}) {
-      backend_->layer_norm(*stream_, norm_keys, width(), x, stride, rows, x, stride);
-    }
-  });
-}
-
-void EncoderNetwork::attend_full(const Layer& layer) {
-  const auto& mixer = std::get<FullAttention>(layer.block->mixer);
-  const size_t first = layer.cls ? 0 : lead_, stride = layer.qkv->outputs;
-  project(layer, mixer.norm_keys, first);
-  GroupedAttention a = attention_extents(layer);
-  const float* query = b_.qkv + first * stride;
-  const float *key = query + width(), *value = key + width();
-  a.query = query, a.key = key, a.value = value;
-  a.query_rows = a.key_rows = b_.all_rows;
-  a.out = b_.attention + first * width();
-  backend_->grouped_attention(*stream_, a);
-}
-
-void EncoderNetwork::attend_long_short(const Layer& layer) {
-  Backend& device = *backend_;
-  Stream& stream = *stream_;
-  const EncoderLongShort& mixer = *layer.mixer;
-  const size_t stride = layer.qkv->outputs;
-  project(layer, mixer.norm_window, lead_);
-  const float* query = b_.qkv + lead_ * stride;
-  const float *key = query + width(), *value = key + width(), *score = value + width();
-  float* out = b_.attention + lead_ * width();
-
-  // Global rows: the cls row, which no other norm has seen, then the landmarks.
-  const float *cls_key = b_.qkv + width(), *cls_value = cls_key + width();
-  float *global_key = b_.global_key, *global_value = b_.global_value;
-  if (layer.cls) {
-    device.linear(stream, *layer.qkv, b_.x, 1, Activation::kNone, b_.qkv);
-    device.layer_norm(stream, mixer.norm_summary, width(), cls_key, stride, 1, global_key, width());
-    device.layer_norm(stream, mixer.norm_summary, width(), cls_value, stride, 1, global_value, width());
-    global_key += width(), global_value += width();
-  }
-  if (layer.rank) {
-    Landmarks l = landmark_extents(layer);
-    l.score = score, l.key = key, l.value = value;
-    l.out_key = global_key, l.out_value = global_value;
-    device.landmarks(stream, l);
-    device.layer_norm(stream, mixer.norm_summary, width(), global_key, width(), l.rank, global_key, width());
-    device.layer_norm(stream, mixer.norm_summary, width(), global_value, width(), l.rank, global_value,
-                      width());
-  }
-
-  GroupedAttention a = attention_extents(layer);
-  const Grouping& grouping = groupings_[layer.grouping];
-  a.query = query, a.key = key, a.value = value;
-  a.global_key = b_.global_key, a.global_value = b_.global_value;
-  a.query_rows = grouping.query_rows, a.key_rows = grouping.key_rows;
-  a.out = out;
-  device.grouped_attention(stream, a);
-  if (layer.cls) {
-    ClsAttention c = cls_extents(layer);
-    c.query = b_.qkv, c.key = cls_key, c.value = cls_value;
-    c.x = out, c.out = b_.attention;
-    device.cls_attention(stream, c);
-  }
-  if (mixer.kernel) {
-    Convolution c{};
-    c.heads = layer.heads, c.head_dim = layer.head_dim, c.kernel = mixer.kernel;
-    c.weight = mixer.convolution;
-    c.value = value, c.stride = stride;
-    c.row_at = b_.row_at, c.positions = document_.positions;
-    c.out = out, c.out_stride = width();
-    device.convolve(stream, c);
-  }
 }
 
 }  // namespace lsrt

@@ -5,6 +5,10 @@
 // length, and the results equal those of the same document padded and masked. Each block chooses its mixer.
 // In an EncoderLongShort block the cls row is not normed before the mixer and attends to what the mixer made
 // of the others; in a FullAttention block it is a row like any other.
+//
+// A layer passes over the document twice, tile by tile: the first pass leaves queries, stored keys and values, and the
+// landmarks; the second one attends and runs all that follows. Only these and the rows themselves exist for the whole
+// document; everything else is as large as a tile and stays in the cache.
 #pragma once
 
 #include <memory>
@@ -51,8 +55,7 @@ class EncoderNetwork {
   // [encoded_rows(), width]: the rows after the last norm, zero where the mask is.
   Status run(const Document* documents, float* logits, float* const* encoded);
 
-  // Rows that go through the linear layers together: what lies between two layers stays in the cache.
-  static constexpr size_t kTileRows = 240;
+  static constexpr size_t kTileRows = 3 * Landmarks::kRowBlock;
 
  private:
   struct Layer {
@@ -71,13 +74,17 @@ class EncoderNetwork {
   // On the device, but for what Grouping and document_ keep on the host.
   struct Buffers {
     int32_t* tokens;                   // [max_length]
-    int32_t* row_at;                   // [max_length]
+    int32_t *row_at, *position_of;     // [max_length]
     int32_t* all_rows;                 // [lead + max_length]: 0, 1, ...
     float* x;                          // [lead + max_length, width]: a layer's input, then its output
-    float* qkv;                        // [lead + max_length, 3 width + heads * rank]
-    float* attention;                  // [lead + max_length, width]
+    float* attention;                  // [lead + max_length, width]: queries, then what they found
+    float* value;                      // [max_length, width]: where a layer has a convolution
+    void* store;                       // keys and values of all rows, the cls row and the landmarks
     float *global_key, *global_value;  // [1 + rank, width]: of the cls row and the landmarks
+    float* landmark_state;             // Landmarks::running
+    float* cls_qkv;                    // [qkv width]
     float* normed;                     // [tile, width]
+    float* qkv;                        // [tile, 3 width + heads * rank]
     float* mixed;                      // [tile, width]: output of the mixer, then of the feed-forward
     float* hidden;                     // [tile, feed-forward width]
     float* features;                   // [documents, width]
@@ -95,18 +102,24 @@ class EncoderNetwork {
   size_t layer_workspace_bytes(const Layer& layer, size_t threads) const;
   Status allocate(size_t threads);
   void place(Carver* host, Carver* device);
-  // Extents, without pointers, for the document at hand.
+  // Extents, without pointers to activations, for the document at hand.
+  KeyValueStore store_of(const Layer& layer) const;
   GroupedAttention attention_extents(const Layer& layer) const;
-  Landmarks landmark_extents(const Layer& layer) const;
+  Landmarks landmark_extents(const Layer& layer, size_t rows) const;
   ClsAttention cls_extents(const Layer& layer) const;
 
   Status check(const Document& document, size_t index) const;
   Status encode(const Document& document, float* features, float* encoded);
   void embed(const Document& document);
   void run_layer(const Layer& layer);
-  void project(const Layer& layer, const NormView& norm_keys, size_t first);
-  void attend_full(const Layer& layer);
-  void attend_long_short(const Layer& layer);
+  void project(const Layer& layer, size_t first);
+  void project_cls(const Layer& layer);
+  void store_globals(const Layer& layer);
+  void attend_all(const Layer& layer, size_t first);
+  void attend_groups(const Layer& layer, size_t first_group, size_t groups);
+  void attend_cls(const Layer& layer);
+  void convolve(const Layer& layer, size_t first, size_t rows);
+  void feed_forward(const Layer& layer, size_t first, size_t end);
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Backend> backend_;

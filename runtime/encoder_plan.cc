@@ -75,7 +75,7 @@ size_t EncoderNetwork::layer_workspace_bytes(const Layer& layer, size_t threads)
     bytes = std::max(bytes, backend_->linear_workspace_bytes(*linear, kTileRows, threads));
   }
   if (layer.rank)
-    bytes = std::max(bytes, backend_->landmarks_workspace_bytes(landmark_extents(layer), threads));
+    bytes = std::max(bytes, backend_->landmarks_workspace_bytes(landmark_extents(layer, kTileRows), threads));
   if (layer.cls)
     bytes = std::max(bytes, backend_->cls_attention_workspace_bytes(cls_extents(layer), threads));
   return bytes;
@@ -84,13 +84,18 @@ size_t EncoderNetwork::layer_workspace_bytes(const Layer& layer, size_t threads)
 // Places tables that are built on the host, and their twins and all activations on the device.
 void EncoderNetwork::place(Carver* host, Carver* device) {
   const size_t length = max_length(), rows = lead_ + length;
-  size_t qkv_width = 0, hidden_width = 0, globals = 0;
+  size_t qkv_width = 0, hidden_width = 0, globals = 0, store_bytes = 0, landmark_floats = 0;
+  bool convolution = false;
   for (const Layer& layer : layers_) {
     qkv_width = std::max(qkv_width, layer.qkv->outputs);
     hidden_width = std::max(hidden_width, layer.fc1->outputs);
     globals = std::max(globals, 1 + layer.rank);
+    store_bytes = std::max(store_bytes, backend_->key_value_bytes(store_of(layer)));
+    landmark_floats = std::max(landmark_floats, landmark_extents(layer, 0).running_floats());
+    convolution = convolution || (layer.mixer && layer.mixer->kernel);
   }
   document_.row_at = host->take<int32_t>(rows);
+  document_.position_of = host->take<int32_t>(length);
   for (Grouping& grouping : groupings_) {
     SequenceGroups& groups = grouping.groups;
     const size_t queries = groups.most(length) * groups.queries,
@@ -103,13 +108,18 @@ void EncoderNetwork::place(Carver* host, Carver* device) {
   const size_t tile = std::min(kTileRows, rows);
   b_.tokens = device->take<int32_t>(length);
   b_.row_at = device->take<int32_t>(length);
+  b_.position_of = device->take<int32_t>(length);
   b_.all_rows = device->take<int32_t>(rows);
   b_.x = device->take<float>(rows * width());
-  b_.qkv = device->take<float>(rows * qkv_width);
   b_.attention = device->take<float>(rows * width());
+  b_.value = device->take<float>(convolution ? length * width() : 0);
+  b_.store = device->take<uint8_t>(store_bytes);
   b_.global_key = device->take<float>(globals * width());
   b_.global_value = device->take<float>(globals * width());
+  b_.landmark_state = device->take<float>(landmark_floats);
+  b_.cls_qkv = device->take<float>(qkv_width);
   b_.normed = device->take<float>(tile * width());
+  b_.qkv = device->take<float>(tile * qkv_width);
   b_.mixed = device->take<float>(tile * width());
   b_.hidden = device->take<float>(tile * hidden_width);
   b_.features = device->take<float>(documents() * width());
@@ -118,28 +128,30 @@ void EncoderNetwork::place(Carver* host, Carver* device) {
   b_.logits = device->take<float>(classes());
 }
 
+// The document's rows (where the cls row is one of them, it is the first), then, from lead_ + max_length() on, the global rows.
+KeyValueStore EncoderNetwork::store_of(const Layer& layer) const {
+  return {layer.heads, layer.head_dim, lead_ + max_length() + 1 + layer.rank, layer.int8, b_.store};
+}
+
 GroupedAttention EncoderNetwork::attention_extents(const Layer& layer) const {
   GroupedAttention a{};
-  a.heads = layer.heads, a.head_dim = layer.head_dim;
-  a.stride = layer.qkv->outputs;
-  a.global_stride = a.out_stride = width();
-  a.rows = document_.rows;
-  a.int8 = layer.int8;
+  a.store = store_of(layer);
+  a.query_stride = a.out_stride = width();
   if (layer.mixer) {
     const SequenceGroups& groups = groupings_[layer.grouping].groups;
+    a.global_first = lead_ + max_length();
     a.globals = layer.rank + (layer.cls ? 1 : 0);
     a.groups = groups.count, a.group_queries = groups.queries, a.group_keys = groups.group_keys();
   } else {
-    if (layer.cls) ++a.rows;
-    a.groups = 1, a.group_queries = a.group_keys = a.rows;
+    a.groups = 1, a.group_queries = a.group_keys = document_.rows + (layer.cls ? 1 : 0);
   }
   return a;
 }
 
-Landmarks EncoderNetwork::landmark_extents(const Layer& layer) const {
+Landmarks EncoderNetwork::landmark_extents(const Layer& layer, size_t rows) const {
   Landmarks l{};
   l.heads = layer.heads, l.head_dim = layer.head_dim;
-  l.rank = layer.rank, l.rows = document_.rows, l.stride = layer.qkv->outputs;
+  l.rank = layer.rank, l.rows = rows, l.stride = layer.qkv->outputs;
   return l;
 }
 

@@ -35,6 +35,7 @@ class ProfilingBackend : public Backend {
                                  void* memory) override {
     return inner_->make_position_table(stream, shape, rows, count, memory);
   }
+  size_t key_value_bytes(const KeyValueStore& shape) const override { return inner_->key_value_bytes(shape); }
   size_t grouped_attention_workspace_bytes(const GroupedAttention& shape, size_t threads) const override {
     return inner_->grouped_attention_workspace_bytes(shape, threads);
   }
@@ -83,6 +84,10 @@ class ProfilingBackend : public Backend {
   void causal_attend(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* y) override {
     timed("causal_attend", step.rows, [&] { inner_->causal_attend(stream, layer, step, y); });
   }
+  void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows, const float* key,
+                        const float* value, size_t stride) override {
+    timed("store_key_values", rows, [&] { inner_->store_key_values(stream, store, first, rows, key, value, stride); });
+  }
   void grouped_attention(Stream& stream, const GroupedAttention& attention) override {
     timed("grouped_attention", attention.groups * attention.group_queries,
           [&] { inner_->grouped_attention(stream, attention); });
@@ -94,7 +99,7 @@ class ProfilingBackend : public Backend {
     timed("cls_attention", attention.rows, [&] { inner_->cls_attention(stream, attention); });
   }
   void convolve(Stream& stream, const Convolution& convolution) override {
-    timed("convolve", convolution.positions, [&] { inner_->convolve(stream, convolution); });
+    timed("convolve", convolution.rows, [&] { inner_->convolve(stream, convolution); });
   }
   void extract_patches(Stream& stream, const PatchSource& source, float* patches) override {
     timed("extract_patches", source.grid * source.grid, [&] { inner_->extract_patches(stream, source, patches); });

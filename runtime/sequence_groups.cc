@@ -15,8 +15,10 @@ void PackedRows::pack(const int32_t* mask, size_t length) {
   positions = rows = 0;
   for (size_t i = 0; i < length; ++i) {
     const bool real = mask == nullptr || mask[i] != 0;
-    row_at[i] = real ? static_cast<int32_t>(rows++) : -1;
-    if (real) positions = i + 1;
+    row_at[i] = real ? static_cast<int32_t>(rows) : -1;
+    if (!real) continue;
+    position_of[rows++] = static_cast<int32_t>(i);
+    positions = i + 1;
   }
 }
 
@@ -27,6 +29,12 @@ SequenceGroups::SequenceGroups(const EncoderLongShort& mixer)
                            : 1),
       reach(mixer.window ? std::max(mixer.window / 2, 1u) : 0),
       keys(mixer.window || !mixer.rank) {}
+
+size_t SequenceGroups::first_row(size_t group) const {
+  const int32_t* query = query_rows + group * queries;
+  while (*query < 0) ++query;  // every group has a token
+  return *query;
+}
 
 void SequenceGroups::build(const PackedRows& document) {
   const auto n = static_cast<int64_t>(document.positions);

@@ -12,7 +12,8 @@ namespace lsrt {
 
 // Where the real tokens of a document are.
 struct PackedRows {
-  int32_t* row_at = nullptr;  // [positions]: row of a position, -1: none there
+  int32_t* row_at = nullptr;       // [positions]: row of a position, -1: none there
+  int32_t* position_of = nullptr;  // [rows]
   size_t positions = 0;       // up to the last real token
   size_t rows = 0;
 
@@ -30,6 +31,7 @@ struct SequenceGroups {
   explicit SequenceGroups(const EncoderLongShort& mixer);
 
   size_t group_keys() const { return keys ? queries + 2 * reach : 0; }
+  size_t first_row(size_t group) const;  // where the rows of a group start; the next group's come after them
   size_t most(size_t length) const { return (length + queries - 1) / queries; }  // groups
   bool same_cut(const SequenceGroups& other) const {
     return queries == other.queries && reach == other.reach && keys == other.keys;

@@ -45,19 +45,26 @@ void VisionNetwork::mix(const StagePlan& stage, const Layer& layer, size_t image
     backend_->layer_norm(*stream_, *m.norm_keys, width, key, ld, stage.rows, key, ld);
     backend_->layer_norm(*stream_, *m.norm_keys, width, value, ld, stage.rows, value, ld);
   }
+  GroupedAttention grouped = attention_shape(stage, layer);
+  grouped.store.memory = b.store;
+  backend_->store_key_values(*stream_, grouped.store, 0, stage.rows, key, value, ld);
   const size_t cls = stage.stem->cls_count;
   if (m.rank) {
     const size_t lead = cls * ld;
-    Landmarks landmarks{m.heads,    m.head_dim,   m.rank, stage.rows - cls, value + width + lead,
-                        key + lead, value + lead, ld,     b.landmark_key,   b.landmark_value};
+    Landmarks landmarks = landmark_shape(stage, layer);
+    landmarks.score = value + width + lead;
+    landmarks.key = key + lead, landmarks.value = value + lead;
+    landmarks.first = true;
+    landmarks.running = b.landmark_state;
+    landmarks.out_key = b.landmark_key, landmarks.out_value = b.landmark_value;
     backend_->landmarks(*stream_, landmarks);
     for (float* rows : {b.landmark_key, b.landmark_value}) {
       backend_->layer_norm(*stream_, *m.norm_summary, width, rows, width, m.rank, rows, width);
     }
+    backend_->store_key_values(*stream_, grouped.store, grouped.global_first, m.rank, b.landmark_key, b.landmark_value,
+                               width);
   }
-  GroupedAttention grouped = attention_shape(stage, layer);
-  grouped.query = b.wide, grouped.key = key, grouped.value = value;
-  grouped.global_key = b.landmark_key, grouped.global_value = b.landmark_value;
+  grouped.query = b.wide;
   grouped.query_rows = layout_tables_[m.layout].query_rows;
   grouped.key_rows = layout_tables_[m.layout].key_rows;
   grouped.bias = m.bias;

@@ -65,6 +65,8 @@ class VisionNetwork {
     float* attention;  // [batch, rows, width]
     float* mixed;  // [batch, rows, width]: output of the mixer, then of the feed-forward; embedded patches
     float* wide;   // [batch, rows, widest]: qkv, then hidden rows of the feed-forward; patches
+    void* store;   // keys and values of one image
+    float* landmark_state;  // Landmarks::running
     float* landmark_key;    // [rank, width]
     float* landmark_value;  // [rank, width]
     float* features;        // [batch, width]
@@ -81,6 +83,8 @@ class VisionNetwork {
   Status upload();
   void place_tables(Carver* carver);
   size_t workspace_bytes(const StagePlan& stage, const Layer& layer) const;
+  KeyValueStore store_of(const StagePlan& stage, const Layer& layer) const;
+  Landmarks landmark_shape(const StagePlan& stage, const Layer& layer) const;
   GroupedAttention attention_shape(const StagePlan& stage, const Layer& layer) const;
   void embed(const StagePlan& stage, size_t index, size_t count, const Buffers& b);
   void run_layer(const StagePlan& stage, const Layer& layer, size_t count, const Buffers& b);

@@ -13,12 +13,14 @@ constexpr double kMostTableElements = 1 << 30;
 
 VisionNetwork::Buffers::Buffers(const VisionNetwork& network, Carver* carver) {
   const size_t batch = network.options_.max_batch, size = network.image_size();
-  size_t narrow_floats = 0, wide_floats = 0, landmark_floats = 0;
+  size_t narrow_floats = 0, wide_floats = 0, landmark_floats = 0, state_floats = 0, store_bytes = 0;
   for (const StagePlan& stage : network.stages_) {
     size_t widest = stage.patch_floats();
     for (const Layer& layer : stage.layers) {
       widest = std::max({widest, layer.qkv->outputs, layer.fc1->outputs});
       landmark_floats = std::max(landmark_floats, layer.mixing.rank * stage.width);
+      state_floats = std::max(state_floats, network.landmark_shape(stage, layer).running_floats());
+      store_bytes = std::max(store_bytes, network.backend_->key_value_bytes(network.store_of(stage, layer)));
     }
     narrow_floats = std::max(narrow_floats, stage.rows * stage.width);
     wide_floats = std::max(wide_floats, stage.rows * widest);
@@ -29,6 +31,8 @@ VisionNetwork::Buffers::Buffers(const VisionNetwork& network, Carver* carver) {
   attention = carver->take<float>(batch * narrow_floats);
   mixed = carver->take<float>(batch * narrow_floats);
   wide = carver->take<float>(batch * wide_floats);
+  store = carver->take<uint8_t>(store_bytes);
+  landmark_state = carver->take<float>(state_floats);
   landmark_key = carver->take<float>(landmark_floats);
   landmark_value = carver->take<float>(landmark_floats);
   features = carver->take<float>(batch * network.stages_.back().width);
@@ -117,16 +121,28 @@ Status VisionNetwork::prepare_stage(const Stage& stage, size_t index) {
   return Status();
 }
 
-GroupedAttention VisionNetwork::attention_shape(const StagePlan& stage, const Layer& layer) const {
+// An image's rows, then its landmarks.
+KeyValueStore VisionNetwork::store_of(const StagePlan& stage, const Layer& layer) const {
   const Mixing& m = layer.mixing;
-  const VisionLayout& layout = layouts_[m.layout];
+  return {m.heads, m.head_dim, stage.rows + m.rank, m.int8, nullptr};
+}
+
+Landmarks VisionNetwork::landmark_shape(const StagePlan& stage, const Layer& layer) const {
+  Landmarks l{};
+  l.heads = layer.mixing.heads, l.head_dim = layer.mixing.head_dim, l.rank = layer.mixing.rank;
+  l.rows = stage.rows - stage.stem->cls_count;
+  l.stride = layer.qkv->outputs;
+  return l;
+}
+
+GroupedAttention VisionNetwork::attention_shape(const StagePlan& stage, const Layer& layer) const {
+  const VisionLayout& layout = layouts_[layer.mixing.layout];
   GroupedAttention a{};
-  a.heads = m.heads, a.head_dim = m.head_dim;
-  a.rows = stage.rows, a.stride = layer.qkv->outputs;
-  a.globals = m.rank, a.global_stride = stage.width;
+  a.store = store_of(stage, layer);
+  a.query_stride = layer.qkv->outputs;
+  a.global_first = stage.rows, a.globals = layer.mixing.rank;
   a.groups = layout.groups, a.group_queries = layout.group_queries, a.group_keys = layout.group_keys;
   a.bias_stride = layout.bias_floats(), a.bias_run = layout.span;
-  a.int8 = m.int8;
   a.out_stride = stage.width;
   return a;
 }
@@ -139,10 +155,7 @@ size_t VisionNetwork::workspace_bytes(const StagePlan& stage, const Layer& layer
     bytes = std::max(bytes, backend_->linear_workspace_bytes(*linear, rows, threads));
   }
   if (m.rank) {
-    Landmarks landmarks{};
-    landmarks.heads = m.heads, landmarks.head_dim = m.head_dim, landmarks.rank = m.rank,
-    landmarks.rows = stage.rows;
-    bytes = std::max(bytes, backend_->landmarks_workspace_bytes(landmarks, threads));
+    bytes = std::max(bytes, backend_->landmarks_workspace_bytes(landmark_shape(stage, layer), threads));
   }
   ClsAttention cls{};
   cls.heads = m.heads, cls.head_dim = m.head_dim, cls.rows = stage.rows;

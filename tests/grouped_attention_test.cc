@@ -34,6 +34,8 @@ const Case kCases[] = {
 struct Problem {
   VisionLayout layout;
   std::vector<float> rows, globals, bias;
+  const float *key, *value, *global_key, *global_value;
+  size_t global_stride;
   GroupedAttention attention{};
 
   explicit Problem(const Case& c) : layout(c.grid, c.cls, c.window) {
@@ -55,11 +57,12 @@ struct Problem {
       if (random() % 10 == 0 && i % layout.group_keys != layout.group_keys / 2) layout.key_rows[i] = -1;
     }
     GroupedAttention& a = attention;
-    a.heads = c.heads, a.head_dim = c.head_dim;
-    a.query = rows.data(), a.key = a.query + width, a.value = a.key + width;
-    a.rows = layout.rows(), a.stride = stride;
-    a.globals = c.rank, a.global_stride = width + 3;
-    a.global_key = globals.data(), a.global_value = globals.data() + c.rank * a.global_stride;
+    a.store = {c.heads, c.head_dim, layout.rows() + c.rank, false, nullptr};
+    a.query = rows.data(), a.query_stride = stride;
+    key = a.query + width, value = key + width;
+    a.global_first = layout.rows(), a.globals = c.rank;
+    global_stride = width + 3;
+    global_key = globals.data(), global_value = globals.data() + c.rank * global_stride;
     a.groups = layout.groups, a.group_queries = layout.group_queries, a.group_keys = layout.group_keys;
     a.query_rows = layout.query_rows.data(), a.key_rows = layout.key_rows.data();
     a.bias = c.bias ? bias.data() : nullptr;
@@ -71,47 +74,51 @@ struct Problem {
   std::vector<float> run(bool int8, size_t threads, const std::string& isa) const {
     auto backend = Backend::create("cpu", isa).take();
     GroupedAttention a = attention;
-    a.int8 = int8;
+    a.store.int8 = int8;
+    a.store.memory = backend->allocate(backend->key_value_bytes(a.store)).take();
     auto stream =
         backend->create_stream(threads, backend->grouped_attention_workspace_bytes(a, threads)).take();
-    std::vector<float> out(a.rows * a.out_stride, 777.0f);
+    backend->store_key_values(*stream, a.store, 0, layout.rows(), key, value, a.query_stride);
+    backend->store_key_values(*stream, a.store, a.global_first, a.globals, global_key, global_value, global_stride);
+    std::vector<float> out(layout.rows() * a.out_stride, 777.0f);
     a.out = out.data();
     backend->grouped_attention(*stream, a);
     CHECK(backend->synchronize(*stream).ok());
+    backend->release(a.store.memory);
     return out;
   }
 
   // Rows that are in no group, and what lies between rows, keep 777.
   std::vector<double> expected() const {
     const GroupedAttention& a = attention;
-    std::vector<double> out(a.rows * a.out_stride, 777.0);
-    for (size_t head = 0; head < a.heads; ++head) {
+    std::vector<double> out(layout.rows() * a.out_stride, 777.0);
+    for (size_t head = 0; head < a.store.heads; ++head) {
       for (size_t i = 0; i < a.groups * a.group_queries; ++i) {
         if (a.query_rows[i] < 0) continue;
-        const size_t offset = head * a.head_dim, query = i % a.group_queries;
-        const float* q = a.query + a.query_rows[i] * a.stride + offset;
+        const size_t offset = head * a.store.head_dim, query = i % a.group_queries;
+        const float* q = a.query + a.query_rows[i] * a.query_stride + offset;
         std::vector<double> weight;
-        std::vector<const float*> value;
-        auto see = [&](const float* key, const float* v, double score) {
-          for (size_t e = 0; e < a.head_dim; ++e) score += double{q[e]} * key[offset + e];
+        std::vector<const float*> seen;
+        auto see = [&](const float* k, const float* v, double score) {
+          for (size_t e = 0; e < a.store.head_dim; ++e) score += double{q[e]} * k[offset + e];
           weight.push_back(std::exp(score));
-          value.push_back(v + offset);
+          seen.push_back(v + offset);
         };
         for (size_t k = 0; k < a.group_keys; ++k) {
           const int32_t row = a.key_rows[i / a.group_queries * a.group_keys + k];
           const size_t run = query * (layout.span + layout.cls_count) + k / a.bias_run;
           const double score =
               a.bias ? a.bias[head * a.bias_stride + a.bias_offsets[run] + k % a.bias_run] : 0.0f;
-          if (row >= 0) see(a.key + row * a.stride, a.value + row * a.stride, score);
+          if (row >= 0) see(key + row * a.query_stride, value + row * a.query_stride, score);
         }
         for (size_t g = 0; g < a.globals; ++g) {
-          see(a.global_key + g * a.global_stride, a.global_value + g * a.global_stride, 0);
+          see(global_key + g * global_stride, global_value + g * global_stride, 0);
         }
         double total = 0;
         for (double w : weight) total += w;
-        for (size_t e = 0; e < a.head_dim; ++e) {
+        for (size_t e = 0; e < a.store.head_dim; ++e) {
           double sum = 0;
-          for (size_t t = 0; t < weight.size(); ++t) sum += weight[t] / total * value[t][e];
+          for (size_t t = 0; t < weight.size(); ++t) sum += weight[t] / total * seen[t][e];
           out[a.query_rows[i] * a.out_stride + offset + e] = sum;
         }
       }

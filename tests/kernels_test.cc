@@ -152,7 +152,9 @@ TEST_CASE("sets are named, complete and end with scalar") {
     CHECK((sets[i]->gemm.gemm != nullptr));
     CHECK((sets[i]->gemm.pack_rows != nullptr));
     CHECK((sets[i]->rows.softmax != nullptr));
+    CHECK((sets[i]->rows.exp_columns != nullptr));
     CHECK((sets[i]->attn.weighted_sum != nullptr));
+    CHECK((sets[i]->attn.weighted_rows != nullptr));
     lsrt::KernelChoice choice;
     CHECK(lsrt::find_kernels(sets[i]->isa, &choice) == sets[i]);
     CHECK(choice == lsrt::KernelChoice::kOk);
@@ -308,6 +310,71 @@ TEST_CASE("weighted_sum") {
           CHECK(actual.intact());
           for (size_t i = 0; i < rows; ++i) {
             REQUIRE(memcmp(&actual[i * ld_acc], &expected[i * ld_acc], d_head * sizeof(int32_t)) == 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("add_runs") {
+  std::mt19937 random(kSeed);
+  for (size_t longest : {1, 3, 7, 8, 9, 16, 21, 40}) {
+    std::vector<float> x(300), y(400);
+    fill("normal", x.data(), x.size(), random);
+    fill("normal", y.data(), y.size(), random);
+    const std::vector<int32_t> offset = {200, 0, 77, 5};
+    std::vector<lsrt::AddRun> runs;
+    for (uint32_t to = random() % 5; to + longest <= y.size(); to += (uint32_t)(longest + random() % 4)) {
+      runs.push_back({(uint32_t)(random() % 4), (uint32_t)(random() % 50), to, (uint32_t)(1 + random() % longest)});
+    }
+    std::vector<double> sum(y.begin(), y.end());
+    for (const lsrt::AddRun& run : runs) {
+      for (uint32_t i = 0; i < run.count; ++i) sum[run.to + i] += x[(size_t)offset[run.index] + run.from + i];
+    }
+    const Kernels* const* sets;
+    const size_t count = lsrt::available_kernels(&sets);
+    for (size_t s = 0; s < count; ++s) {
+      INFO(std::string(sets[s]->isa), ", runs of at most ", longest);
+      Guarded<float> actual(y.size(), 1);
+      memcpy(actual.data(), y.data(), y.size() * sizeof(float));
+      sets[s]->rows.add_runs(x.data(), offset.data(), runs.data(), runs.size(), actual.data());
+      CHECK(actual.intact());
+      for (size_t i = 0; i < y.size(); ++i) REQUIRE(actual[i] == (float)sum[i]);
+    }
+  }
+}
+
+TEST_CASE("exp_columns and weighted_rows") {
+  std::mt19937 random(kSeed);
+  for (size_t n : {1, 3, 4, 5, 7, 8, 9, 16, 21, 32}) {
+    for (size_t rows : {1, 2, 5, 64}) {
+      for (const char* kind : kFills) {
+        const size_t ld_s = n + 3, ld_e = n + 1;
+        std::vector<float> s(rows * ld_s);
+        fill(kind, s.data(), s.size(), random);
+        const auto exponentials = [&](const Kernels& set) {
+          Guarded<float> e(rows * ld_e - 1, 1), ends(2 * n);
+          for (size_t i = 0; i < e.size(); ++i) e[i] = -7;
+          set.rows.exp_columns(s.data(), ld_s, rows, n, e.data(), ld_e, ends.data(), ends.data() + n);
+          CHECK((e.intact() && ends.intact()));
+          std::vector<float> all(e.data(), e.data() + e.size());
+          all.insert(all.end(), ends.data(), ends.data() + ends.size());
+          return all;
+        };
+        const std::vector<float> e = exponentials(scalar());
+        for (const Kernels* set : sets_to_test()) {
+          INFO(std::string(set->isa), "/", rows, "x", n, " ", std::string(kind), ", seed ", kSeed);
+          const std::vector<float> actual = exponentials(*set);
+          REQUIRE(same(actual.data(), e.data(), e.size()));
+          for (size_t d : {1, 7, 8, 17, 40}) {
+            std::vector<float> x(rows * (d + 2));
+            fill(kind, x.data(), x.size(), random);
+            Guarded<float> sums(n * (d + 5) - 5, 1), expected(n * (d + 5) - 5);
+            set->attn.weighted_rows(e.data(), ld_e, x.data(), d + 2, rows, n, d, sums.data(), d + 5);
+            scalar().attn.weighted_rows(e.data(), ld_e, x.data(), d + 2, rows, n, d, expected.data(), d + 5);
+            CHECK(sums.intact());
+            REQUIRE(same(sums.data(), expected.data(), sums.size()));
           }
         }
       }

@@ -76,6 +76,9 @@ class CpuBackend : public Backend {
   TensorView make_position_table(Stream& stream, const CausalShape& shape, const float* rows, size_t count,
                                  void* memory) override;
 
+  size_t key_value_bytes(const KeyValueStore& shape) const override;
+  void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows, const float* key,
+                        const float* value, size_t stride) override;
   size_t grouped_attention_workspace_bytes(const GroupedAttention& shape, size_t threads) const override;
   void grouped_attention(Stream& stream, const GroupedAttention& attention) override;
   size_t landmarks_workspace_bytes(const Landmarks& shape, size_t threads) const override;

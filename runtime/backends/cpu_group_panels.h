@@ -1,5 +1,4 @@
-// Keys and values of grouped attention in int8: quantized once per (row, head), then laid out for the
-// kernels.
+// Keys and values of grouped attention: stored rows, and those of one group laid out for the kernels.
 #pragma once
 
 #include <algorithm>
@@ -17,17 +16,14 @@ constexpr size_t kTileBytes = 192 << 10;
 // Sizes that follow from a launch's shape.
 struct GroupExtents {
   size_t dim, padded_dim, value_dim;  // of a head: as it is, in keys, in values
-  size_t rows;                        // quantized rows: all rows, the global rows, one row of zeros
-  size_t keys, columns;               // of a score row: real ones, with padding
+  size_t columns;                     // of a score row, at most
   size_t tile, tiles;                 // queries at a time
 
   explicit GroupExtents(const GroupedAttention& a)
-      : dim(a.head_dim),
+      : dim(a.store.head_dim),
         padded_dim(round_up(dim, kPanelDepth)),
         value_dim(round_up(dim, kPanelOutputs)),
-        rows(a.rows + a.globals + 1),
-        keys(a.group_keys + a.globals),
-        columns(round_up(keys, kPanelOutputs)) {
+        columns(round_up(a.group_keys + a.globals, kPanelOutputs)) {
     const size_t cached = kTileBytes / (columns * (sizeof(float) + sizeof(uint16_t)));
     const size_t most = std::min(kMaxTile, std::max(kMinTile, cached));
     tiles = (a.group_queries + most - 1) / most;
@@ -35,62 +31,68 @@ struct GroupExtents {
   }
 };
 
-struct QuantizedRow {
-  float key_scale, value_scale;
-  int32_t key_sum;
+// The columns of a group's score rows: the global keys, the group's own keys without the masked ones, padding to a
+// multiple of 16.
+struct GroupColumns {
+  int32_t* row;          // [columns]: of the store; -1: padding
+  AddRun* bias;          // [group_keys] at most: where the biases go
+  size_t keys = 0, columns = 0, bias_runs = 0;
+
+  GroupColumns(const GroupedAttention& a, const GroupExtents& e, Carver* carver) {
+    row = carver->take<int32_t>(e.columns);
+    bias = carver->take<AddRun>(a.bias_run ? a.group_keys : 0);
+  }
+
+  void list(const GroupedAttention& a, size_t group) {
+    for (keys = 0; keys < a.globals; ++keys) row[keys] = static_cast<int32_t>(a.global_first + keys);
+    const int32_t* key_rows = a.key_rows + group * a.group_keys;
+    bias_runs = 0;
+    for (size_t k = 0; k < a.group_keys; ++k) {
+      if (key_rows[k] < 0) continue;
+      if (a.bias) {
+        const auto run = static_cast<uint32_t>(k / a.bias_run), from = static_cast<uint32_t>(k % a.bias_run);
+        AddRun* last = bias + bias_runs - 1;
+        if (bias_runs && last->index == run && last->from + last->count == from) {
+          ++last->count;
+        } else {
+          bias[bias_runs++] = {run, from, static_cast<uint32_t>(keys), 1};
+        }
+      }
+      row[keys++] = key_rows[k];
+    }
+    columns = round_up(keys, kPanelOutputs);
+    for (size_t c = keys; c < columns; ++c) row[c] = -1;
+  }
 };
 
-// Key and value [padded_dim] of a head: of a row, of a global row after the last one, zeros after those.
-inline QuantizedRow quantize_row(const RowKernels& kernels, const GroupedAttention& a, const GroupExtents& e,
-                                 size_t head, size_t row, int8_t* key, int8_t* value) {
-  if (row + 1 == e.rows) {
-    std::memset(key, 0, e.padded_dim);
-    std::memset(value, 0, e.padded_dim);
-    return {0, 0, 0};
-  }
-  std::memset(key + e.dim, 0, e.padded_dim - e.dim);
-  std::memset(value + e.dim, 0, e.padded_dim - e.dim);
-  const bool global = row >= a.rows;
-  const size_t offset = (global ? (row - a.rows) * a.global_stride : row * a.stride) + head * e.dim;
-  QuantizedRow q;
-  q.key_scale = kernels.quantize_symmetric((global ? a.global_key : a.key) + offset, e.dim, key);
-  q.value_scale = kernels.quantize_symmetric((global ? a.global_value : a.value) + offset, e.dim, value);
-  q.key_sum = 0;
-  for (size_t i = 0; i < e.dim; ++i) q.key_sum += key[i];
-  return q;
-}
-
-// The row in column `c` of a group's score rows, in the numbering of quantize_row.
-inline size_t row_of_column(const GroupedAttention& a, const GroupExtents& e, size_t group, size_t c) {
-  if (c >= a.group_keys) return c < e.keys ? a.rows + c - a.group_keys : e.rows - 1;
-  const int32_t row = a.key_rows[group * a.group_keys + c];
-  return row < 0 ? e.rows - 1 : row;
-}
-
-// All rows in int8, each (row, head) once, for groups that share them.
-struct QuantizedRows {
+// What lies in the memory of a store: int8 rows, zero from head_dim on, or float rows.
+struct Int8Rows {
+  size_t padded_dim;
   int8_t *key, *value;             // [heads, rows, padded_dim]
   float *key_scale, *value_scale;  // [heads, rows]
   int32_t* key_sum;                // [heads, rows]
+  size_t bytes;
 
-  QuantizedRows() = default;
-  QuantizedRows(const GroupedAttention& a, const GroupExtents& e, Carver* carver) {
-    key = carver->take<int8_t>(a.heads * e.rows * e.padded_dim);
-    value = carver->take<int8_t>(a.heads * e.rows * e.padded_dim);
-    key_scale = carver->take<float>(a.heads * e.rows);
-    value_scale = carver->take<float>(a.heads * e.rows);
-    key_sum = carver->take<int32_t>(a.heads * e.rows);
+  explicit Int8Rows(const KeyValueStore& store) : padded_dim(round_up(store.head_dim, kPanelDepth)) {
+    Carver carver(store.memory);
+    key = carver.take<int8_t>(store.heads * store.rows * padded_dim);
+    value = carver.take<int8_t>(store.heads * store.rows * padded_dim);
+    key_scale = carver.take<float>(store.heads * store.rows);
+    value_scale = carver.take<float>(store.heads * store.rows);
+    key_sum = carver.take<int32_t>(store.heads * store.rows);
+    bytes = carver.used();
   }
+};
 
-  void write(const RowKernels& kernels, const GroupedAttention& a, const GroupExtents& e, size_t row) const {
-    for (size_t head = 0; head < a.heads; ++head) {
-      const size_t at = head * e.rows + row;
-      const QuantizedRow q =
-          quantize_row(kernels, a, e, head, row, key + at * e.padded_dim, value + at * e.padded_dim);
-      key_scale[at] = q.key_scale;
-      value_scale[at] = q.value_scale;
-      key_sum[at] = q.key_sum;
-    }
+struct FloatRows {
+  float *key, *value;  // [rows, width]
+  size_t bytes;
+
+  explicit FloatRows(const KeyValueStore& store) {
+    Carver carver(store.memory);
+    key = carver.take<float>(store.rows * store.width());
+    value = carver.take<float>(store.rows * store.width());
+    bytes = carver.used();
   }
 };
 
@@ -109,7 +111,7 @@ inline void interleave(const int8_t* a, const int8_t* b, const int8_t* c, const 
 // The keys and values of one (head, group) in the layout of the kernels.
 struct GroupPanels {
   int8_t* key;         // [columns / 16][padded_dim / 4][16][4]
-  int8_t* value;       // [value_dim / 16][columns / 4][16][4]
+  int8_t* value;       // [value_dim / 16][most columns / 4][16][4]
   float* key_scale;    // [columns]
   int32_t* key_sum;    // [columns]
   float* mask;         // [columns]: 0, or kMaskedScore where there is no key
@@ -124,41 +126,29 @@ struct GroupPanels {
     value_scale = carver->take<float>(e.columns);
   }
 
-  // Columns c .. c + 3, from rows in int8 that groups share.
-  void gather(const GroupedAttention& a, const GroupExtents& e, const QuantizedRows& rows, size_t head,
-              size_t group, size_t c) const {
+  // Columns c .. c + 3. Padding holds any row: its weight is zero.
+  void gather(const GroupedAttention& a, const GroupExtents& e, const Int8Rows& rows, const GroupColumns& columns,
+              size_t head, size_t c) const {
     const int8_t* values[kPanelDepth];
     for (size_t t = 0; t < kPanelDepth; ++t) {
-      const size_t row = row_of_column(a, e, group, c + t), at = head * e.rows + row;
-      place_key(e, c + t, row, {rows.key_scale[at], rows.value_scale[at], rows.key_sum[at]},
-                rows.key + at * e.padded_dim);
+      const int32_t row = columns.row[c + t];
+      const size_t at = head * a.store.rows + (row < 0 ? 0 : row);
+      mask[c + t] = row < 0 ? kMaskedScore : 0.0f;
+      key_scale[c + t] = rows.key_scale[at];
+      key_sum[c + t] = rows.key_sum[at];
+      value_scale[c + t] = rows.value_scale[at];
+      place_key(e, c + t, rows.key + at * e.padded_dim);
       values[t] = rows.value + at * e.padded_dim;
     }
     place_values(e, c, values);
   }
 
-  // The same from float rows, where there is one group.
-  void quantize(const RowKernels& kernels, const GroupedAttention& a, const GroupExtents& e, size_t head,
-                size_t c) const {
-    int8_t key_row[kMaxHeadDim], value_rows[kPanelDepth][kMaxHeadDim];
-    const int8_t* values[kPanelDepth];
-    for (size_t t = 0; t < kPanelDepth; ++t) {
-      const size_t row = row_of_column(a, e, 0, c + t);
-      place_key(e, c + t, row, quantize_row(kernels, a, e, head, row, key_row, value_rows[t]), key_row);
-      values[t] = value_rows[t];
-    }
-    place_values(e, c, values);
+  PanelWeights keys(const GroupExtents& e, size_t columns) const {
+    return {key, key_scale, key_sum, mask, columns, e.dim};
   }
 
-  PanelWeights keys(const GroupExtents& e) const { return {key, key_scale, key_sum, mask, e.columns, e.dim}; }
-
  private:
-  void place_key(const GroupExtents& e, size_t c, size_t row, const QuantizedRow& q,
-                 const int8_t* from) const {
-    mask[c] = row + 1 == e.rows ? kMaskedScore : 0.0f;
-    key_scale[c] = q.key_scale;
-    key_sum[c] = q.key_sum;
-    value_scale[c] = q.value_scale;
+  void place_key(const GroupExtents& e, size_t c, const int8_t* from) const {
     int8_t* to = key + c / kPanelOutputs * panel_bytes(e.dim) + c % kPanelOutputs * kPanelDepth;
     for (size_t k = 0; k < e.padded_dim; k += kPanelDepth, to += kPanelOutputs * kPanelDepth) {
       std::memcpy(to, from + k, kPanelDepth);

@@ -1,7 +1,6 @@
 // Attention within groups on the CPU. A task is one head and one group (or, where there is a single group,
 // one head and a tile of its queries): the group's keys become panels, so that scores are a small matrix
-// product, and all that a task touches stays in the L2 cache. Columns of a score row: the group's keys, the
-// global keys, masked padding.
+// product, and all that a task touches stays in the L2 cache.
 #include <cstring>
 
 #include "runtime/backends/cpu_group_panels.h"
@@ -60,37 +59,32 @@ struct Queries {
   }
 };
 
-void add_bias(const RowKernels& kernels, const GroupedAttention& a, size_t head, size_t query, float* scores) {
+void add_bias(const RowKernels& kernels, const GroupedAttention& a, const GroupColumns& columns, size_t head,
+              size_t query, float* scores) {
   const size_t runs = (a.group_keys + a.bias_run - 1) / a.bias_run;
-  const float* table = a.bias + head * a.bias_stride;
-  const int32_t* offsets = a.bias_offsets + query * runs;
-  for (size_t run = 0; run < runs; ++run) {
-    const size_t first = run * a.bias_run;
-    kernels.add(table + offsets[run], std::min(a.bias_run, a.group_keys - first), scores + first);
-  }
+  kernels.add_runs(a.bias + head * a.bias_stride, a.bias_offsets + query * runs, columns.bias, columns.bias_runs, scores);
 }
 
-void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e,
+void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e, const GroupColumns& columns,
                  const GroupPanels& panels, const TileScratch& scratch, size_t head, const Queries& queries) {
   if (queries.count == 0) return;
-  const size_t packed_bytes = kernels.gemm.packed_row_bytes(e.dim);
+  const size_t packed_bytes = kernels.gemm.packed_row_bytes(e.dim), n = columns.columns;
   for (size_t i = 0, run; i < queries.count; i += run) {
     for (run = 1; i + run < queries.count && queries.row[i + run] == queries.row[i] + run;) ++run;
-    kernels.gemm.pack_rows(a.query + queries.row[i] * a.stride + head * e.dim, a.stride, run, e.dim,
+    kernels.gemm.pack_rows(a.query + queries.row[i] * a.query_stride + head * e.dim, a.query_stride, run, e.dim,
                            scratch.packed + i * packed_bytes, scratch.row_scale + i);
   }
-  kernels.gemm.gemm(scratch.packed, scratch.row_scale, queries.count, panels.keys(e), 0,
-                    panel_count(e.columns), scratch.scores, e.columns);
+  kernels.gemm.gemm(scratch.packed, scratch.row_scale, queries.count, panels.keys(e, n), 0, panel_count(n),
+                    scratch.scores, n);
   float scale[kMaxTile];
   for (size_t i = 0; i < queries.count; ++i) {
-    float* scores = scratch.scores + i * e.columns;
-    if (a.bias) add_bias(kernels.rows, a, head, queries.index[i], scores);
-    scale[i] =
-        kernels.rows.softmax_weights(scores, panels.value_scale, e.columns, scratch.weight + i * e.columns);
+    float* scores = scratch.scores + i * n;
+    if (a.bias) add_bias(kernels.rows, a, columns, head, queries.index[i], scores);
+    scale[i] = kernels.rows.softmax_weights(scores, panels.value_scale, n, scratch.weight + i * n);
   }
   std::memset(scratch.sum, 0, queries.count * e.value_dim * sizeof(int32_t));
-  kernels.attn.weighted_sum(scratch.weight, e.columns, queries.count, panels.value, e.columns * kPanelOutputs,
-                            e.columns, e.dim, scratch.sum, e.value_dim);
+  kernels.attn.weighted_sum(scratch.weight, n, queries.count, panels.value, e.columns * kPanelOutputs, n, e.dim,
+                            scratch.sum, e.value_dim);
   for (size_t i = 0; i < queries.count; ++i) {
     scale_to_float(scale[i], scratch.sum + i * e.value_dim, e.dim,
                    a.out + queries.row[i] * a.out_stride + head * e.dim);
@@ -98,55 +92,54 @@ void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupE
 }
 
 // The same in float32, one query at a time.
-void attend_float(const Kernels& kernels, const GroupedAttention& a, float* scores, size_t head, size_t group,
-                  const Queries& queries) {
-  const int32_t* key_rows = a.key_rows + group * a.group_keys;
-  const size_t offset = head * a.head_dim;
+void attend_float(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e, const GroupColumns& columns,
+                  float* scores, size_t head, const Queries& queries) {
+  const FloatRows rows(a.store);
+  const size_t width = a.store.width(), offset = head * e.dim;
   for (size_t i = 0; i < queries.count; ++i) {
-    const float* query = a.query + queries.row[i] * a.stride + offset;
-    for (size_t c = 0; c < a.group_keys; ++c) {
-      scores[c] =
-          key_rows[c] < 0 ? kMaskedScore : dot(query, a.key + key_rows[c] * a.stride + offset, a.head_dim);
+    const float* query = a.query + queries.row[i] * a.query_stride + offset;
+    for (size_t c = 0; c < columns.keys; ++c) {
+      scores[c] = dot(query, rows.key + columns.row[c] * width + offset, e.dim);
     }
-    if (a.bias) add_bias(kernels.rows, a, head, queries.index[i], scores);
-    for (size_t g = 0; g < a.globals; ++g) {
-      scores[a.group_keys + g] = dot(query, a.global_key + g * a.global_stride + offset, a.head_dim);
-    }
-    kernels.rows.softmax(scores, a.group_keys + a.globals);
+    if (a.bias) add_bias(kernels.rows, a, columns, head, queries.index[i], scores);
+    kernels.rows.softmax(scores, columns.keys);
     float* out = a.out + queries.row[i] * a.out_stride + offset;
-    std::memset(out, 0, a.head_dim * sizeof(float));
-    for (size_t c = 0; c < a.group_keys; ++c) {
-      if (key_rows[c] >= 0) add_scaled(scores[c], a.value + key_rows[c] * a.stride + offset, a.head_dim, out);
-    }
-    for (size_t g = 0; g < a.globals; ++g) {
-      add_scaled(scores[a.group_keys + g], a.global_value + g * a.global_stride + offset, a.head_dim, out);
+    std::memset(out, 0, e.dim * sizeof(float));
+    for (size_t c = 0; c < columns.keys; ++c) {
+      add_scaled(scores[c], rows.value + columns.row[c] * width + offset, e.dim, out);
     }
   }
 }
 
-// The launch's memory: rows of all heads, panels of every head (one group) or every thread, scratch of every
-// thread.
+// What holds the keys of a group, and what a tile of its queries needs.
+struct GroupBuffers {
+  GroupColumns columns;
+  GroupPanels panels;
+
+  GroupBuffers(const GroupedAttention& a, const GroupExtents& e, Carver* carver)
+      : columns(a, e, carver), panels(e, carver) {}
+};
+
+// The launch's memory: keys of every head (one group) or of every thread, a tile of every thread.
 struct Workspace {
-  QuantizedRows rows;
-  size_t panels_bytes, tile_bytes;
-  uint8_t *panels, *tiles;
+  size_t group_bytes, tile_bytes;
+  uint8_t *groups, *tiles;
 
   Workspace(const GroupedAttention& a, const GroupExtents& e, const GemmKernels& gemm, size_t threads,
             Carver* carver) {
-    if (a.groups > 1) rows = QuantizedRows(a, e, carver);
-    Carver one_panels(nullptr), one_tile(nullptr);
-    GroupPanels measured_panels(e, &one_panels);
+    Carver one_group(nullptr), one_tile(nullptr);
+    GroupBuffers measured_group(a, e, &one_group);
     TileScratch measured_tile(e, gemm, &one_tile);
-    panels_bytes = one_panels.used();
+    group_bytes = one_group.used();
     tile_bytes = one_tile.used();
-    panels = carver->take<uint8_t>(panels_bytes * (a.groups == 1 ? a.heads : threads));
+    groups = carver->take<uint8_t>(group_bytes * (a.groups == 1 ? a.store.heads : threads));
     tiles = carver->take<uint8_t>(tile_bytes * threads);
   }
-  GroupPanels panels_of(const GroupExtents& e, size_t slot) const {
-    Carver carver(panels + slot * panels_bytes);
-    return GroupPanels(e, &carver);
+  GroupBuffers group(const GroupedAttention& a, const GroupExtents& e, size_t slot) const {
+    Carver carver(groups + slot * group_bytes);
+    return GroupBuffers(a, e, &carver);
   }
-  TileScratch tile_of(const GroupExtents& e, const GemmKernels& gemm, size_t thread) const {
+  TileScratch tile(const GroupExtents& e, const GemmKernels& gemm, size_t thread) const {
     Carver carver(tiles + thread * tile_bytes);
     return TileScratch(e, gemm, &carver);
   }
@@ -154,9 +147,41 @@ struct Workspace {
 
 }  // namespace
 
+size_t CpuBackend::key_value_bytes(const KeyValueStore& store) const {
+  return store.int8 ? Int8Rows(store).bytes : FloatRows(store).bytes;
+}
+
+void CpuBackend::store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows,
+                                  const float* key, const float* value, size_t stride) {
+  const CpuStream& cpu = static_cast<CpuStream&>(stream);
+  if (!store.int8) {
+    const FloatRows stored(store);
+    const size_t width = store.width();
+    cpu.parallel(rows, [&](size_t i, size_t) {
+      std::memcpy(stored.key + (first + i) * width, key + i * stride, width * sizeof(float));
+      std::memcpy(stored.value + (first + i) * width, value + i * stride, width * sizeof(float));
+    });
+    return;
+  }
+  const Int8Rows stored(store);
+  const size_t dim = store.head_dim, padded = stored.padded_dim;
+  cpu.parallel(rows, [&](size_t i, size_t) {
+    for (size_t head = 0; head < store.heads; ++head) {
+      const size_t at = head * store.rows + first + i, from = i * stride + head * dim;
+      int8_t *key8 = stored.key + at * padded, *value8 = stored.value + at * padded;
+      stored.key_scale[at] = kernels_.rows.quantize_symmetric(key + from, dim, key8);
+      stored.value_scale[at] = kernels_.rows.quantize_symmetric(value + from, dim, value8);
+      std::memset(key8 + dim, 0, padded - dim);
+      std::memset(value8 + dim, 0, padded - dim);
+      int32_t sum = 0;
+      for (size_t k = 0; k < dim; ++k) sum += key8[k];
+      stored.key_sum[at] = sum;
+    }
+  });
+}
+
 size_t CpuBackend::grouped_attention_workspace_bytes(const GroupedAttention& a, size_t threads) const {
   const GroupExtents e(a);
-  if (!a.int8) return threads * e.columns * sizeof(float);
   Carver carver(nullptr);
   Workspace workspace(a, e, kernels_.gemm, threads, &carver);
   return carver.used() + threads * (most_tile_bytes(e, kernels_.gemm) - workspace.tile_bytes);
@@ -165,45 +190,52 @@ size_t CpuBackend::grouped_attention_workspace_bytes(const GroupedAttention& a, 
 void CpuBackend::grouped_attention(Stream& stream, const GroupedAttention& a) {
   const CpuStream& cpu = static_cast<CpuStream&>(stream);
   const GroupExtents e(a);
-  if (!a.int8) {
-    cpu.parallel(a.heads * a.groups * e.tiles, [&](size_t task, size_t thread) {
-      const size_t tile = task % e.tiles, group = task / e.tiles % a.groups, head = task / e.tiles / a.groups;
-      float* scores = reinterpret_cast<float*>(cpu.workspace()) + thread * e.columns;
-      attend_float(kernels_, a, scores, head, group, Queries(a, group, tile * e.tile, (tile + 1) * e.tile));
-    });
-    return;
-  }
+  const size_t heads = a.store.heads;
   Carver carver(cpu.workspace());
   const Workspace workspace(a, e, kernels_.gemm, cpu.threads(), &carver);
-  auto attend = [&](const GroupPanels& panels, size_t thread, size_t head, size_t group, size_t tile) {
-    attend_int8(kernels_, a, e, panels, workspace.tile_of(e, kernels_.gemm, thread), head,
-                Queries(a, group, tile * e.tile, (tile + 1) * e.tile));
+  auto attend = [&](const GroupBuffers& keys, size_t thread, size_t head, size_t group, size_t tile) {
+    const TileScratch scratch = workspace.tile(e, kernels_.gemm, thread);
+    const Queries queries(a, group, tile * e.tile, (tile + 1) * e.tile);
+    if (a.store.int8) {
+      attend_int8(kernels_, a, e, keys.columns, keys.panels, scratch, head, queries);
+    } else {
+      attend_float(kernels_, a, e, keys.columns, scratch.scores, head, queries);
+    }
   };
   if (a.groups == 1) {
-    const size_t panels = panel_count(e.columns);
-    cpu.parallel(a.heads * panels, [&](size_t task, size_t) {
-      const size_t head = task / panels, first = task % panels * kPanelOutputs;
-      for (size_t c = first; c < first + kPanelOutputs; c += kPanelDepth) {
-        workspace.panels_of(e, head).quantize(kernels_.rows, a, e, head, c);
-      }
-    });
-    cpu.parallel(a.heads * e.tiles, [&](size_t task, size_t thread) {
+    GroupColumns columns = workspace.group(a, e, 0).columns;
+    columns.list(a, 0);
+    if (a.store.int8) {
+      const Int8Rows rows(a.store);
+      const size_t panels = panel_count(columns.columns);
+      cpu.parallel(heads * panels, [&](size_t task, size_t) {
+        const size_t head = task / panels, first = task % panels * kPanelOutputs;
+        const GroupPanels keys = workspace.group(a, e, head).panels;
+        for (size_t c = first; c < first + kPanelOutputs; c += kPanelDepth) keys.gather(a, e, rows, columns, head, c);
+      });
+    }
+    cpu.parallel(heads * e.tiles, [&](size_t task, size_t thread) {
       const size_t head = task / e.tiles;
-      attend(workspace.panels_of(e, head), thread, head, 0, task % e.tiles);
+      GroupBuffers keys = workspace.group(a, e, head);
+      keys.columns = columns;
+      attend(keys, thread, head, 0, task % e.tiles);
     });
     return;
   }
-  cpu.parallel(e.rows, [&](size_t row, size_t) { workspace.rows.write(kernels_.rows, a, e, row); });
   // A task takes several groups where they are small: their global keys stay in place.
   const size_t task_groups = std::max<size_t>(1, kMaxTile / a.group_queries);
   const size_t tasks = (a.groups + task_groups - 1) / task_groups;
-  cpu.parallel(a.heads * tasks, [&](size_t task, size_t thread) {
-    const GroupPanels panels = workspace.panels_of(e, thread);
+  cpu.parallel(heads * tasks, [&](size_t task, size_t thread) {
+    GroupBuffers keys = workspace.group(a, e, thread);
     const size_t head = task / tasks, first = task % tasks * task_groups;
     for (size_t group = first; group < std::min(a.groups, first + task_groups); ++group) {
-      const size_t changed = group == first ? e.columns : a.group_keys;
-      for (size_t c = 0; c < changed; c += kPanelDepth) panels.gather(a, e, workspace.rows, head, group, c);
-      for (size_t tile = 0; tile < e.tiles; ++tile) attend(panels, thread, head, group, tile);
+      keys.columns.list(a, group);
+      if (a.store.int8) {
+        const Int8Rows rows(a.store);
+        size_t c = group == first ? 0 : a.globals / kPanelDepth * kPanelDepth;
+        for (; c < keys.columns.columns; c += kPanelDepth) keys.panels.gather(a, e, rows, keys.columns, head, c);
+      }
+      for (size_t tile = 0; tile < e.tiles; ++tile) attend(keys, thread, head, group, tile);
     }
   });
 }

@@ -6,109 +6,71 @@
 #include "runtime/backends/cpu_lanes.h"
 
 namespace lsrt {
-
 namespace {
 
-// Rows that are copied side by side, so that they stay in the L1 cache while all landmarks pass over them.
-constexpr size_t kRowBlock = 64;
-// Rows of one task, which takes a softmax and makes sums of its own while they are in the L2 cache. Fixed, so
-// that results do not depend on the number of threads.
-constexpr size_t kTaskRows = 512;
-// Were the weights of landmarks a power of two apart, they would fight for the same cache lines.
-constexpr size_t kWeightStride = kTaskRows + kLanes;
-
-// Four neighbouring floats; the compiler picks the instructions, each is rounded as a float on its own.
-typedef float Quad __attribute__((vector_size(16), aligned(4)));
-
-// out[0 .. 4 kQuads) += sum_t weight[t] * x[t], the sums in registers.
-template <size_t kQuads>
-void add_weighted_quads(const float* weight, const float* x, size_t stride, size_t rows, float* out) {
-  Quad sum[kQuads];
-  std::memcpy(sum, out, sizeof sum);
-  for (size_t t = 0; t < rows; ++t) {
-    const Quad w = {weight[t], weight[t], weight[t], weight[t]};
-    const Quad* row = reinterpret_cast<const Quad*>(x + t * stride);
-#pragma GCC unroll 8
-    for (size_t i = 0; i < kQuads; ++i) sum[i] += w * row[i];
-  }
-  std::memcpy(out, sum, sizeof sum);
-}
-
-// out[0 .. n) += sum_t weight[t] * x[t] for x[rows, n], in ascending order of t.
-void add_weighted_rows(const float* weight, const float* x, size_t rows, size_t n, float* out) {
-  size_t i = 0;
-  for (; i + 32 <= n; i += 32) add_weighted_quads<8>(weight, x + i, n, rows, out + i);
-  for (; i + 4 <= n; i += 4) add_weighted_quads<1>(weight, x + i, n, rows, out + i);
-  for (size_t t = 0; i < n && t < rows; ++t) add_scaled(weight[t], x + t * n + i, n - i, out + i);
-}
+// Rows of one task, whose sums are taken alone before they join those of the rows before. Fixed, so that results do not
+// depend on the number of threads or on how rows are cut into launches.
+constexpr size_t kTaskRows = Landmarks::kRowBlock;
 
 struct Workspace {
-  float* scratch;  // [threads]: weights [rank, kWeightStride], keys and values [2, kRowBlock, head_dim]
-  float* largest;  // [heads * rank, tasks]: score of the task's rows
-  float* total;    // [heads * rank, tasks]: sum of exp(score - largest)
-  float* sums;     // [tasks, key and value, rank, width]
-  size_t tasks, sum_floats, scratch_floats;
+  float* scratch;  // [threads]: exponentials [kTaskRows, rank], key and value rows [kTaskRows, 2 head_dim]
+  float* largest;  // [tasks, heads, rank]: score of the task's rows
+  float* total;    // [tasks, heads, rank]: sum of exp(score - largest)
+  float* sums;     // [tasks, heads, rank, 2 head_dim]: of key and value rows, by the same exponentials
+  size_t tasks, scratch_floats;
 
   Workspace(const Landmarks& l, size_t threads, Carver* carver)
       : tasks((l.rows + kTaskRows - 1) / kTaskRows),
-        sum_floats(2 * l.rank * l.heads * l.head_dim),
-        scratch_floats(l.rank * kWeightStride + 2 * kRowBlock * l.head_dim) {
+        scratch_floats(round_up(kTaskRows * (l.rank + 2 * l.head_dim), kLanes)) {
     scratch = carver->take<float>(threads * scratch_floats);
-    largest = carver->take<float>(l.heads * l.rank * tasks);
-    total = carver->take<float>(l.heads * l.rank * tasks);
-    sums = carver->take<float>(tasks * sum_floats);
+    largest = carver->take<float>(tasks * l.heads * l.rank);
+    total = carver->take<float>(tasks * l.heads * l.rank);
+    sums = carver->take<float>(tasks * l.heads * l.rank * 2 * l.head_dim);
   }
 };
 
-// The landmarks of one head over the rows of one task alone. weight: the thread's scratch.
-void sum_task(const RowKernels& kernels, const Landmarks& l, const Workspace& w, size_t task, size_t head,
-              float* weight) {
-  const size_t first = task * kTaskRows, rows = std::min(kTaskRows, l.rows - first);
-  for (size_t t = 0; t < rows; ++t) {
-    const float* score = l.score + (first + t) * l.stride + head * l.rank;
-    for (size_t j = 0; j < l.rank; ++j) weight[j * kWeightStride + t] = score[j];
+// The landmarks of one head over the rows of one task alone.
+void sum_task(const Kernels& kernels, const Landmarks& l, const Workspace& w, size_t task, size_t head, float* weight) {
+  const size_t first = task * kTaskRows, rows = std::min(kTaskRows, l.rows - first), pair = 2 * l.head_dim;
+  const size_t at = (task * l.heads + head) * l.rank;
+  float* key_value = weight + kTaskRows * l.rank;
+  for (size_t t = 0; t < rows; ++t) {  // side by side, so that they stay in the L1 cache while all landmarks pass
+    const size_t from = (first + t) * l.stride + head * l.head_dim;
+    std::memcpy(key_value + t * pair, l.key + from, l.head_dim * sizeof(float));
+    std::memcpy(key_value + t * pair + l.head_dim, l.value + from, l.head_dim * sizeof(float));
   }
-  for (size_t j = 0; j < l.rank; ++j) {
-    float* row = weight + j * kWeightStride;
-    const size_t top = std::max_element(row, row + rows) - row, at = (head * l.rank + j) * w.tasks + task;
-    w.largest[at] = row[top];
-    kernels.softmax(row, rows);
-    w.total[at] = 1 / row[top];
-  }
-  const size_t width = l.heads * l.head_dim, offset = head * l.head_dim;
-  float* sums = w.sums + task * w.sum_floats + offset;
-  for (size_t j = 0; j < 2 * l.rank; ++j) std::memset(sums + j * width, 0, l.head_dim * sizeof(float));
-  float *key = weight + l.rank * kWeightStride, *value = key + kRowBlock * l.head_dim;
-  for (size_t t = 0; t < rows; t += kRowBlock) {
-    const size_t count = std::min(kRowBlock, rows - t);
-    for (size_t i = 0; i < count; ++i) {
-      const size_t at = (first + t + i) * l.stride + offset;
-      std::memcpy(key + i * l.head_dim, l.key + at, l.head_dim * sizeof(float));
-      std::memcpy(value + i * l.head_dim, l.value + at, l.head_dim * sizeof(float));
-    }
-    for (size_t j = 0; j < l.rank; ++j) {
-      const float* p = weight + j * kWeightStride + t;
-      add_weighted_rows(p, key, count, l.head_dim, sums + j * width);
-      add_weighted_rows(p, value, count, l.head_dim, sums + (l.rank + j) * width);
-    }
-  }
+  kernels.rows.exp_columns(l.score + first * l.stride + head * l.rank, l.stride, rows, l.rank, weight, l.rank,
+                           w.largest + at, w.total + at);
+  kernels.attn.weighted_rows(weight, l.rank, key_value, pair, rows, l.rank, pair, w.sums + at * pair, pair);
 }
 
-// One landmark: the tasks' sums, each weighted by its share in the softmax over all rows.
+// One landmark: the tasks' sums join those of the rows before, each with its share in the softmax over all of them.
 void join_tasks(const RowKernels& kernels, const Landmarks& l, const Workspace& w, size_t head, size_t j) {
-  const size_t width = l.heads * l.head_dim, offset = head * l.head_dim;
-  float* share = w.largest + (head * l.rank + j) * w.tasks;
-  const float* total = w.total + (head * l.rank + j) * w.tasks;
-  kernels.softmax(share, w.tasks);
-  float all = 0;
-  for (size_t task = 0; task < w.tasks; ++task) all += share[task] *= total[task];
-  float *key = l.out_key + j * width + offset, *value = l.out_value + j * width + offset;
-  std::memset(key, 0, l.head_dim * sizeof(float));
-  std::memset(value, 0, l.head_dim * sizeof(float));
+  const size_t width = l.heads * l.head_dim, at = head * l.rank + j, offset = j * width + head * l.head_dim;
+  float *largest = l.running + at, *total = largest + l.heads * l.rank;
   for (size_t task = 0; task < w.tasks; ++task) {
-    const float* sums = w.sums + task * w.sum_floats + j * width + offset;
-    add_scaled(share[task] / all, sums, l.head_dim, key);
-    add_scaled(share[task] / all, sums + l.rank * width, l.head_dim, value);
+    const size_t from = task * l.heads * l.rank + at;
+    const float* sums = w.sums + from * 2 * l.head_dim;
+    float *key = l.out_key + offset, *value = l.out_value + offset;
+    if (l.first && task == 0) {
+      *largest = w.largest[from];
+      *total = w.total[from];
+      for (size_t k = 0; k < l.head_dim; ++k) {
+        key[k] = sums[k] / *total;
+        value[k] = sums[l.head_dim + k] / *total;
+      }
+      continue;
+    }
+    float e[2] = {*largest, w.largest[from]};  // becomes exp of both, over the sum of both
+    kernels.softmax(e, 2);
+    const float all = e[0] * *total + e[1] * w.total[from];
+    const float before = e[0] * *total / all, share = e[1] / all;
+    for (size_t k = 0; k < l.head_dim; ++k) {
+      key[k] = before * key[k] + share * sums[k];
+      value[k] = before * value[k] + share * sums[l.head_dim + k];
+    }
+    *total = all / std::max(e[0], e[1]);
+    *largest = std::max(*largest, w.largest[from]);
   }
 }
 
@@ -125,9 +87,11 @@ void CpuBackend::landmarks(Stream& stream, const Landmarks& l) {
   Carver carver(cpu.workspace());
   const Workspace w(l, cpu.threads(), &carver);
   cpu.parallel(w.tasks * l.heads, [&](size_t i, size_t thread) {
-    sum_task(kernels_.rows, l, w, i / l.heads, i % l.heads, w.scratch + thread * w.scratch_floats);
+    sum_task(kernels_, l, w, i / l.heads, i % l.heads, w.scratch + thread * w.scratch_floats);
   });
-  for (size_t i = 0; i < l.heads * l.rank; ++i) join_tasks(kernels_.rows, l, w, i / l.rank, i % l.rank);
+  cpu.parallel(l.heads, [&](size_t head, size_t) {
+    for (size_t j = 0; j < l.rank; ++j) join_tasks(kernels_.rows, l, w, head, j);
+  });
 }
 
 size_t CpuBackend::cls_attention_workspace_bytes(const ClsAttention& a, size_t threads) const {
