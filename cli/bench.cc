@@ -152,7 +152,8 @@ Command add_bench(CLI::App& tool) {
       ->capture_default_str();
   options->stream.add(app);
   options->engine.add(app);
-  app->add_flag("--profile", options->profile, "Also the time of each kind of launch, in the last repetition");
+  app->add_flag("--profile", options->profile,
+                "Also the time of each kind of launch, in the last repetition");
   app->add_option("--trace", options->trace, "Write every launch to a file for chrome://tracing or Perfetto");
   app->add_flag("--json", options->json, "Print JSON");
   return {app, [options] { return run(*options); }};

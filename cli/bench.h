@@ -29,7 +29,7 @@ struct BenchOptions {
 struct BenchRow {
   std::string test;  // "prompt", "decode", "image", "document"
   uint64_t depth = 0, n = 1;
-  std::vector<double> ms;  // of each repetition
+  std::vector<double> ms;            // of each repetition
   std::vector<LaunchTotal> profile;  // of the last repetition
 
   double min_ms() const;
@@ -46,7 +46,7 @@ struct Bench {
   Clock clock;  // since the start of loading
   double load_ms = 0, first_result_ms = 0;
   std::unique_ptr<Profiler> profiler;  // with --profile or --trace
-  size_t state_bytes = 0;  // of a session; 0 for classifiers
+  size_t state_bytes = 0;              // of a session; 0 for classifiers
   std::vector<BenchRow> rows;
 };
 

@@ -11,7 +11,8 @@ Status repeat(Bench* bench, const char* test, const F& classify) {
   LSRT_TRY(classify());
   bench->first_result_ms = bench->clock.ms();
   BenchRow row{test, 0, 1, {}, {}};
-  for (uint32_t i = 0; i < bench->options.repetitions; ++i) LSRT_TRY(timed(&row, bench->profiler.get(), classify));
+  for (uint32_t i = 0; i < bench->options.repetitions; ++i)
+    LSRT_TRY(timed(&row, bench->profiler.get(), classify));
   bench->rows.push_back(std::move(row));
   return Status();
 }

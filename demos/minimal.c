@@ -1,5 +1,5 @@
-/* The smallest program that writes text: a model file and a prompt in, text out. It shows the C API whole, and its stripped size
- * is what lsrt costs an application (docs/performance.md).
+/* The smallest program that writes text: a model file and a prompt in, text out. It shows the C API whole,
+ * and its stripped size is what lsrt costs an application (docs/performance.md).
  *
  *   minimal MODEL.lsrt "It was a dark night" 200 */
 #include <stdio.h>
@@ -34,7 +34,8 @@ int main(int argc, char** argv) {
   }
   fputs(argv[2], stdout);
   for (long left = strtol(argv[3], NULL, 10); left > 0 && count > 0; --left) {
-    if (lsrt_session_feed(session, tokens, count, LSRT_OUTPUT_LAST, logprobs, NULL, NULL) != LSRT_OK) return failed();
+    if (lsrt_session_feed(session, tokens, count, LSRT_OUTPUT_LAST, logprobs, NULL, NULL) != LSRT_OK)
+      return failed();
     if (lsrt_sampler_sample(sampler, logprobs, tokens) != LSRT_OK) return failed();
     count = 1;
     size_t size = 0;

@@ -73,8 +73,9 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
 
 // Sums of kRows outputs: 8 * kVectors elements, or the first ones of 8 that `mask` lets through.
 template <size_t kRows, size_t kVectors>
-inline __attribute__((always_inline)) void float_tile(const float* weight, size_t ld_weight, const float* x, size_t ld_x,
-                                                      size_t rows, const __m256i* mask, float* out, size_t ld_out) {
+inline __attribute__((always_inline)) void float_tile(const float* weight, size_t ld_weight, const float* x,
+                                                      size_t ld_x, size_t rows, const __m256i* mask,
+                                                      float* out, size_t ld_out) {
   __m256 sum[kRows][kVectors];
 #pragma GCC unroll 4
   for (size_t j = 0; j < kRows; ++j) {
@@ -84,7 +85,8 @@ inline __attribute__((always_inline)) void float_tile(const float* weight, size_
   for (size_t t = 0; t < rows; ++t, weight += ld_weight, x += ld_x) {
     __m256 in[kVectors];
 #pragma GCC unroll 2
-    for (size_t v = 0; v < kVectors; ++v) in[v] = mask ? _mm256_maskload_ps(x, *mask) : _mm256_loadu_ps(x + 8 * v);
+    for (size_t v = 0; v < kVectors; ++v)
+      in[v] = mask ? _mm256_maskload_ps(x, *mask) : _mm256_loadu_ps(x + 8 * v);
 #pragma GCC unroll 4
     for (size_t j = 0; j < kRows; ++j) {
       const __m256 w = _mm256_broadcast_ss(weight + j);
@@ -106,8 +108,8 @@ inline __attribute__((always_inline)) void float_tile(const float* weight, size_
 }
 
 template <size_t kRows>
-void float_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t d, float* out,
-                size_t ld_out) {
+void float_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t d,
+                float* out, size_t ld_out) {
   size_t k = 0;
   for (; k + 16 <= d; k += 16) {
     float_tile<kRows, 2>(weight, ld_weight, x + k, ld_x, rows, nullptr, out + k, ld_out);
@@ -118,8 +120,8 @@ void float_rows(const float* weight, size_t ld_weight, const float* x, size_t ld
   }
 }
 
-void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n, size_t d,
-                   float* out, size_t ld_out) {
+void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n,
+                   size_t d, float* out, size_t ld_out) {
   size_t j = 0;
   for (; j + 4 <= n; j += 4) float_rows<4>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);
   for (; j < n; ++j) float_rows<1>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);

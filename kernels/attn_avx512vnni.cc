@@ -1,9 +1,8 @@
 // Weighted sums for AVX-512 VNNI: 14-bit weights are int16, values are widened to int16, vpdpwssd sums their
 // products.
-#include "kernels/avx512.h"
-
 #include <string.h>
 
+#include "kernels/avx512.h"
 #include "kernels/isa_sets.h"
 
 namespace lsrt {

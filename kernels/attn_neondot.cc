@@ -1,5 +1,5 @@
-// Weighted sums for ARM with dot product instructions. Of int8 rows: a 14-bit weight is 128 * high + low, two int8 of 7
-// bits.
+// Weighted sums for ARM with dot product instructions. Of int8 rows: a 14-bit weight is 128 * high + low, two
+// int8 of 7 bits.
 #include <arm_neon.h>
 #include <string.h>
 
@@ -96,8 +96,9 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
 
 // Sums of kRows outputs: kVectors times the four elements that `at` lets through.
 template <size_t kRows, size_t kVectors, typename At>
-inline __attribute__((always_inline)) void float_tile(const float* weight, size_t ld_weight, const float* x, size_t ld_x,
-                                                      size_t rows, const At at, float* out, size_t ld_out) {
+inline __attribute__((always_inline)) void float_tile(const float* weight, size_t ld_weight, const float* x,
+                                                      size_t ld_x, size_t rows, const At at, float* out,
+                                                      size_t ld_out) {
   float32x4_t sum[kRows][kVectors];
 #pragma GCC unroll 4
   for (size_t j = 0; j < kRows; ++j) {
@@ -122,17 +123,18 @@ inline __attribute__((always_inline)) void float_tile(const float* weight, size_
 }
 
 template <size_t kRows>
-void float_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t d, float* out,
-                size_t ld_out) {
+void float_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t d,
+                float* out, size_t ld_out) {
   size_t k = 0;
   for (; k + 16 <= d; k += 16) {
     float_tile<kRows, 4>(weight, ld_weight, x + k, ld_x, rows, Whole(), out + k, ld_out);
   }
-  for (; k < d; k += 4) float_tile<kRows, 1>(weight, ld_weight, x + k, ld_x, rows, Part(d - k), out + k, ld_out);
+  for (; k < d; k += 4)
+    float_tile<kRows, 1>(weight, ld_weight, x + k, ld_x, rows, Part(d - k), out + k, ld_out);
 }
 
-void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n, size_t d,
-                   float* out, size_t ld_out) {
+void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n,
+                   size_t d, float* out, size_t ld_out) {
   size_t j = 0;
   for (; j + 4 <= n; j += 4) float_rows<4>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);
   for (; j < n; ++j) float_rows<1>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);

@@ -23,8 +23,8 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
   }
 }
 
-void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n, size_t d,
-                   float* out, size_t ld_out) {
+void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n,
+                   size_t d, float* out, size_t ld_out) {
   for (size_t j = 0; j < n; ++j) {
     for (size_t k = 0; k < d; ++k) {
       float sum = 0;

@@ -1,5 +1,5 @@
-// AVX-512 intrinsics, or SIMDe's emulation of them so that these kernels can be tested on machines that lack them.
-// Include it first: the emulation must see <immintrin.h> before others do.
+// AVX-512 intrinsics, or SIMDe's emulation of them so that these kernels can be tested on machines that lack
+// them. Include it first: the emulation must see <immintrin.h> before others do.
 #pragma once
 
 #ifdef LSRT_SIMDE

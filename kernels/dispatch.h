@@ -1,5 +1,5 @@
-// Kernel sets and their choice at run time. The set is picked once by the caller (a Backend); the environment variable
-// LSRT_ISA or an option forces one by name.
+// Kernel sets and their choice at run time. The set is picked once by the caller (a Backend); the environment
+// variable LSRT_ISA or an option forces one by name.
 #pragma once
 
 #include "kernels/attn.h"

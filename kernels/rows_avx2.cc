@@ -203,8 +203,8 @@ void softmax(float* x, size_t n) {
 
 // Columns 0 .. 7, or those that `at` lets through.
 template <typename At>
-inline __attribute__((always_inline)) void exp_columns8(const float* s, size_t ld_s, size_t rows, const At at, float* e,
-                                                        size_t ld_e, float* largest, float* total) {
+inline __attribute__((always_inline)) void exp_columns8(const float* s, size_t ld_s, size_t rows, const At at,
+                                                        float* e, size_t ld_e, float* largest, float* total) {
   __m256 m = _mm256_set1_ps(kMaskedScore), sum = _mm256_setzero_ps();
   for (size_t t = 0; t < rows; ++t) m = _mm256_max_ps(at.load(s + t * ld_s), m);
   for (size_t t = 0; t < rows; ++t) {
@@ -225,7 +225,7 @@ void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, s
 
 }  // namespace
 
-const RowKernels row_kernels = {layer_norm,      add,     add_runs,   gelu, relu, softmax_weights,
+const RowKernels row_kernels = {layer_norm,         add,     add_runs,   gelu, relu, softmax_weights,
                                 quantize_symmetric, softmax, exp_columns};
 
 }  // namespace avx2

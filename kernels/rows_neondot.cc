@@ -51,7 +51,8 @@ void add(const float* x, size_t n, float* y) {
 }
 
 void add_runs(const float* x, const int32_t* offset, const AddRun* runs, size_t n, float* y) {
-  for (const AddRun* run = runs; run < runs + n; ++run) add(x + offset[run->index] + run->from, run->count, y + run->to);
+  for (const AddRun* run = runs; run < runs + n; ++run)
+    add(x + offset[run->index] + run->from, run->count, y + run->to);
 }
 
 inline float32x4_t gelu4(float32x4_t x) {
@@ -141,8 +142,8 @@ void softmax(float* x, size_t n) {
 
 // Columns 0 .. 3, or those that `at` lets through.
 template <typename At>
-inline void exp_columns4(const float* s, size_t ld_s, size_t rows, const At at, float* e, size_t ld_e, float* largest,
-                         float* total) {
+inline void exp_columns4(const float* s, size_t ld_s, size_t rows, const At at, float* e, size_t ld_e,
+                         float* largest, float* total) {
   float32x4_t m = vdupq_n_f32(kMaskedScore), sum = vdupq_n_f32(0);
   for (size_t t = 0; t < rows; ++t) m = max4(at.load(s + t * ld_s), m);
   for (size_t t = 0; t < rows; ++t) {
@@ -163,7 +164,7 @@ void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, s
 
 }  // namespace
 
-const RowKernels row_kernels = {layer_norm,      add,     add_runs,   gelu, relu, softmax_weights,
+const RowKernels row_kernels = {layer_norm,         add,     add_runs,   gelu, relu, softmax_weights,
                                 quantize_symmetric, softmax, exp_columns};
 
 }  // namespace neondot

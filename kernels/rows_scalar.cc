@@ -58,7 +58,8 @@ void add(const float* x, size_t n, float* y) {
 }
 
 void add_runs(const float* x, const int32_t* offset, const AddRun* runs, size_t n, float* y) {
-  for (const AddRun* run = runs; run < runs + n; ++run) add(x + offset[run->index] + run->from, run->count, y + run->to);
+  for (const AddRun* run = runs; run < runs + n; ++run)
+    add(x + offset[run->index] + run->from, run->count, y + run->to);
 }
 
 // 0.5 x (1 + erf(x / sqrt 2)) = fma(x / 2, erf, x / 2), the even and odd powers of u summed apart by Horner:
@@ -141,7 +142,7 @@ void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, s
 
 }  // namespace
 
-const RowKernels row_kernels = {layer_norm,      add,     add_runs,   gelu, relu, softmax_weights,
+const RowKernels row_kernels = {layer_norm,         add,     add_runs,   gelu, relu, softmax_weights,
                                 quantize_symmetric, softmax, exp_columns};
 
 }  // namespace scalar

@@ -14,7 +14,8 @@ constexpr size_t kUsefulRows = 256;
 const TokenStem& stem_of(const Model& model) { return std::get<TokenStem>(model.stages[0].stem); }
 const TokenHead& head_of(const Model& model) { return std::get<TokenHead>(model.head); }
 
-Status check(const Model& model, const CausalOptions& options, const CausalLongShort& mixer, CausalShape* shape) {
+Status check(const Model& model, const CausalOptions& options, const CausalLongShort& mixer,
+             CausalShape* shape) {
   shape->heads = mixer.heads, shape->head_dim = mixer.head_dim;
   shape->window = mixer.window, shape->chunk = mixer.chunk, shape->rank = mixer.rank;
   shape->block = options.block ? options.block : model.block;
@@ -22,12 +23,12 @@ Status check(const Model& model, const CausalOptions& options, const CausalLongS
   shape->int8 = mixer.qkv.weight.type == DataType::kInt8;
   constexpr size_t kMost = size_t{1} << 30;
   if (shape->block > kMost || shape->block % mixer.chunk != 0) {
-    return fail(Error::kArgument, "block is %zu tokens, must be a multiple of the chunk length %u", shape->block,
-                mixer.chunk);
+    return fail(Error::kArgument, "block is %zu tokens, must be a multiple of the chunk length %u",
+                shape->block, mixer.chunk);
   }
   if (shape->memory > kMost || shape->memory % mixer.chunk != 0) {
-    return fail(Error::kArgument, "memory is %zu tokens, must be a multiple of the chunk length %u", shape->memory,
-                mixer.chunk);
+    return fail(Error::kArgument, "memory is %zu tokens, must be a multiple of the chunk length %u",
+                shape->memory, mixer.chunk);
   }
   if (shape->memory < mixer.window || shape->memory == 0) {
     return fail(Error::kArgument, "memory is %zu tokens, must be at least the window of %u", shape->memory,
@@ -95,7 +96,8 @@ Status CausalNetwork::prepare(const CausalOptions& options) {
   vocabulary_ = model.vocabulary.size();
   LSRT_ASSIGN(head_, backend_->prepare(head_of(model).projection));
   auto need = [&](const Linear& linear, size_t rows) {
-    workspace_bytes_ = std::max(workspace_bytes_, backend_->linear_workspace_bytes(linear, rows, options.threads));
+    workspace_bytes_ =
+        std::max(workspace_bytes_, backend_->linear_workspace_bytes(linear, rows, options.threads));
   };
   for (const Block& block : model.stages[0].blocks) {
     const auto& mixer = std::get<CausalLongShort>(block.mixer);
@@ -109,7 +111,8 @@ Status CausalNetwork::prepare(const CausalOptions& options) {
     LSRT_ASSIGN(layer.out, backend_->prepare(mixer.out));
     LSRT_ASSIGN(layer.fc1, backend_->prepare(block.feed_forward.fc1));
     LSRT_ASSIGN(layer.fc2, backend_->prepare(block.feed_forward.fc2));
-    for (const Linear* linear : {layer.qkv, layer.out, layer.fc1, layer.fc2, head_}) need(*linear, shape.max_rows);
+    for (const Linear* linear : {layer.qkv, layer.out, layer.fc1, layer.fc2, head_})
+      need(*linear, shape.max_rows);
     need(*layer.qkv, compressed_rows(shape));
     workspace_bytes_ = std::max(workspace_bytes_, backend_->causal_workspace_bytes(shape, options.threads));
     memory_.state_bytes += backend_->causal_state_bytes(shape);
@@ -185,7 +188,8 @@ Status CausalNetwork::extend_positions(Layer* layer, void* table) {
       double distance = static_cast<double>(count - 1 - (first + i));
       if (mixer.chunk_position_clamp > 0) distance = std::min<double>(distance, mixer.chunk_position_clamp);
       for (size_t k = 0; k < width / 2; ++k) {
-        double angle = distance * std::pow(10000.0, -2.0 * static_cast<double>(k) / static_cast<double>(width));
+        double angle =
+            distance * std::pow(10000.0, -2.0 * static_cast<double>(k) / static_cast<double>(width));
         sinusoid[i * width + k] = static_cast<float>(std::sin(angle));
         sinusoid[i * width + width / 2 + k] = static_cast<float>(std::cos(angle));
       }
@@ -248,7 +252,8 @@ void CausalNetwork::run_layer(const Layer& layer, uint64_t position, size_t rows
   }
 }
 
-Status CausalNetwork::step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored, float* logits) {
+Status CausalNetwork::step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored,
+                           float* logits) {
   Carver carver(scratch_);
   Buffers b(shape_, layers_, *model_, &carver);
   const size_t width = shape_.width();

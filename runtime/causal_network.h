@@ -1,5 +1,5 @@
-// The layers of a causal long-short language model on a backend: one stream's state, and steps through all layers
-// (spec section 1). Internal; applications use Session.
+// The layers of a causal long-short language model on a backend: one stream's state, and steps through all
+// layers (spec section 1). Internal; applications use Session.
 #pragma once
 
 #include <memory>
@@ -40,8 +40,8 @@ class CausalNetwork {
   // Starts a new stream.
   void reset();
 
-  // Feeds `rows` tokens at `position`: at most shape().max_rows, none past the end of the block, ids in range. Writes the
-  // next-token logits of the last `scored` rows to logits[scored, vocabulary] on the host.
+  // Feeds `rows` tokens at `position`: at most shape().max_rows, none past the end of the block, ids in
+  // range. Writes the next-token logits of the last `scored` rows to logits[scored, vocabulary] on the host.
   Status step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored, float* logits);
 
   // The whole state, state_bytes, to or from the host.

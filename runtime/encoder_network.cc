@@ -194,8 +194,8 @@ void EncoderNetwork::store_globals(const Layer& layer) {
   for (float* x : {b_.global_key, b_.global_value}) {
     backend_->layer_norm(*stream_, layer.mixer->norm_summary, width(), x, width(), globals, x, width());
   }
-  backend_->store_key_values(*stream_, store_of(layer), lead_ + max_length(), globals, b_.global_key, b_.global_value,
-                             width());
+  backend_->store_key_values(*stream_, store_of(layer), lead_ + max_length(), globals, b_.global_key,
+                             b_.global_value, width());
 }
 
 void EncoderNetwork::attend_all(const Layer& layer, size_t first) {

@@ -6,9 +6,9 @@
 // In an EncoderLongShort block the cls row is not normed before the mixer and attends to what the mixer made
 // of the others; in a FullAttention block it is a row like any other.
 //
-// A layer passes over the document twice, tile by tile: the first pass leaves queries, stored keys and values, and the
-// landmarks; the second one attends and runs all that follows. Only these and the rows themselves exist for the whole
-// document; everything else is as large as a tile and stays in the cache.
+// A layer passes over the document twice, tile by tile: the first pass leaves queries, stored keys and
+// values, and the landmarks; the second one attends and runs all that follows. Only these and the rows
+// themselves exist for the whole document; everything else is as large as a tile and stays in the cache.
 #pragma once
 
 #include <memory>

@@ -128,7 +128,8 @@ void EncoderNetwork::place(Carver* host, Carver* device) {
   b_.logits = device->take<float>(classes());
 }
 
-// The document's rows (where the cls row is one of them, it is the first), then, from lead_ + max_length() on, the global rows.
+// The document's rows (where the cls row is one of them, it is the first), then, from lead_ + max_length()
+// on, the global rows.
 KeyValueStore EncoderNetwork::store_of(const Layer& layer) const {
   return {layer.heads, layer.head_dim, lead_ + max_length() + 1 + layer.rank, layer.int8, b_.store};
 }

@@ -1,4 +1,5 @@
-/* lsrt: int8 inference of Transformer-LS (Long-Short Transformer) models. The C API; everything else is built on it.
+/* lsrt: int8 inference of Transformer-LS (Long-Short Transformer) models. The C API; everything else is built
+ * on it.
  *
  * Generating text:
  *
@@ -16,12 +17,13 @@
  *   lsrt_session_free(session);
  *   lsrt_model_free(model);
  *
- * Rules. Every fallible function returns a status; lsrt_last_error() then says what is wrong, where, and the way out.
- * Nothing prints, aborts or throws. Parameter structs begin with struct_size and are made by their *_default_params()
- * function; a NULL params pointer means the defaults. Output pointers are written only on success. *_free(NULL) is
- * harmless. A model is immutable and may be shared by any threads; a session, sampler or classifier is used by one thread
- * at a time and keeps its model alive. Results do not depend on the number of threads, on the CPU's instruction set
- * (int8 models) or on how input is split into calls. Text is bytes; sizes are in bytes unless named otherwise. */
+ * Rules. Every fallible function returns a status; lsrt_last_error() then says what is wrong, where, and the
+ * way out. Nothing prints, aborts or throws. Parameter structs begin with struct_size and are made by their
+ * *_default_params() function; a NULL params pointer means the defaults. Output pointers are written only on
+ * success. *_free(NULL) is harmless. A model is immutable and may be shared by any threads; a session,
+ * sampler or classifier is used by one thread at a time and keeps its model alive. Results do not depend on
+ * the number of threads, on the CPU's instruction set (int8 models) or on how input is split into calls. Text
+ * is bytes; sizes are in bytes unless named otherwise. */
 #ifndef LSRT_H
 #define LSRT_H
 
@@ -46,7 +48,8 @@ extern "C" {
 /* Version of the library that runs, "0.1.0"; compare with the macros above. */
 LSRT_API const char* lsrt_version(void);
 
-/* ---- status -------------------------------------------------------------------------------------------------------- */
+/* ---- status
+ * -------------------------------------------------------------------------------------------------------- */
 
 typedef enum lsrt_status {
   LSRT_OK = 0x00,
@@ -67,14 +70,16 @@ LSRT_API const char* lsrt_status_string(lsrt_status status);
 /* What the last failed call of this thread found; valid until the thread's next failing call. */
 LSRT_API const char* lsrt_last_error(void);
 
-/* ---- models -------------------------------------------------------------------------------------------------------- */
+/* ---- models
+ * -------------------------------------------------------------------------------------------------------- */
 
 typedef struct lsrt_model lsrt_model;
 
 typedef struct lsrt_model_params {
   size_t struct_size;
   const char* backend; /* "cpu" */
-  const char* isa;     /* kernel set: "scalar", "avx2", ...; NULL: the environment variable LSRT_ISA, else the best */
+  const char*
+      isa; /* kernel set: "scalar", "avx2", ...; NULL: the environment variable LSRT_ISA, else the best */
 } lsrt_model_params;
 
 LSRT_API lsrt_model_params lsrt_model_default_params(void);
@@ -94,21 +99,25 @@ LSRT_API size_t lsrt_model_vocabulary(const lsrt_model* model);        /* token 
 LSRT_API size_t lsrt_model_classes(const lsrt_model* model);           /* of a classifier; 0 otherwise */
 LSRT_API const char* lsrt_model_label(const lsrt_model* model, size_t index); /* "" if the model has none */
 
-/* Runs the golden that conversion stored; difference = largest absolute difference of any output from the float model's,
- * expected = the same as measured at conversion (0 for float32 models). */
-LSRT_API lsrt_status lsrt_model_verify(const lsrt_model* model, uint32_t threads, float* difference, float* expected);
+/* Runs the golden that conversion stored; difference = largest absolute difference of any output from the
+ * float model's, expected = the same as measured at conversion (0 for float32 models). */
+LSRT_API lsrt_status lsrt_model_verify(const lsrt_model* model, uint32_t threads, float* difference,
+                                       float* expected);
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-/* Token ids of text; *count is set even when `capacity` is too small (LSRT_ERROR_MEMORY). A byte without a token:
- * LSRT_ERROR_ARGUMENT naming byte and position; *count is then the number of tokens before it. */
-LSRT_API lsrt_status lsrt_tokenize(const lsrt_model* model, const char* text, size_t text_size, int32_t* tokens,
-                                   size_t capacity, size_t* count);
+/* Token ids of text; *count is set even when `capacity` is too small (LSRT_ERROR_MEMORY). A byte without a
+ * token: LSRT_ERROR_ARGUMENT naming byte and position; *count is then the number of tokens before it. */
+LSRT_API lsrt_status lsrt_tokenize(const lsrt_model* model, const char* text, size_t text_size,
+                                   int32_t* tokens, size_t capacity, size_t* count);
 
 /* The bytes of one token; empty for ids that have no text (or do not exist). */
 LSRT_API const char* lsrt_token_text(const lsrt_model* model, int32_t token, size_t* size);
 
-/* ---- sessions: one stream of a language model ------------------------------------------------------------------------ */
+/* ---- sessions: one stream of a language model
+ * ------------------------------------------------------------------------ */
 
 typedef struct lsrt_session lsrt_session;
 
@@ -117,7 +126,8 @@ typedef struct lsrt_session_params {
   uint32_t threads;   /* default 1 */
   uint32_t block;     /* tokens; 0: the model's */
   uint32_t memory;    /* tokens; 0: the model's */
-  uint32_t max_batch; /* tokens computed together in prompts; 0: as many as useful. Less takes less scratch memory */
+  uint32_t max_batch; /* tokens computed together in prompts; 0: as many as useful. Less takes less scratch
+                         memory */
 } lsrt_session_params;
 
 LSRT_API lsrt_session_params lsrt_session_default_params(void);
@@ -129,7 +139,8 @@ typedef struct lsrt_session_memory {
   size_t scratch_bytes;   /* activations and workspace */
 } lsrt_session_memory;
 
-/* Memory that a session with these parameters will take; allocates none of it. memory->struct_size must be set. */
+/* Memory that a session with these parameters will take; allocates none of it. memory->struct_size must be
+ * set. */
 LSRT_API lsrt_status lsrt_session_plan(const lsrt_model* model, const lsrt_session_params* params,
                                        lsrt_session_memory* memory);
 
@@ -144,35 +155,39 @@ typedef enum lsrt_output {
   LSRT_OUTPUT_ALL = 2   /* [count, vocabulary]: after every token */
 } lsrt_output;
 
-/* Asked between steps (at most 256 tokens or a block apart); returning false stops with LSRT_ERROR_CANCELLED. */
+/* Asked between steps (at most 256 tokens or a block apart); returning false stops with LSRT_ERROR_CANCELLED.
+ */
 typedef bool (*lsrt_progress)(size_t done, size_t total, void* user);
 
 /* Feeds tokens to the stream. A token outside the vocabulary: LSRT_ERROR_ARGUMENT, nothing is fed. */
-LSRT_API lsrt_status lsrt_session_feed(lsrt_session* session, const int32_t* tokens, size_t count, lsrt_output output,
-                                       float* logprobs, lsrt_progress progress, void* user);
+LSRT_API lsrt_status lsrt_session_feed(lsrt_session* session, const int32_t* tokens, size_t count,
+                                       lsrt_output output, float* logprobs, lsrt_progress progress,
+                                       void* user);
 LSRT_API uint64_t lsrt_session_position(const lsrt_session* session); /* tokens fed so far */
 LSRT_API lsrt_status lsrt_session_reset(lsrt_session* session);       /* starts a new stream */
 
 typedef struct lsrt_sampler lsrt_sampler;
 
-/* The stream's state, and the sampler's unless NULL, in a file (written whole or not at all). Loading needs the same model,
- * block, memory and max_batch, and with a sampler a file that was saved with one; the sampler keeps its own parameters. A
- * file that does not fit leaves session and sampler as they were. */
+/* The stream's state, and the sampler's unless NULL, in a file (written whole or not at all). Loading needs
+ * the same model, block, memory and max_batch, and with a sampler a file that was saved with one; the sampler
+ * keeps its own parameters. A file that does not fit leaves session and sampler as they were. */
 LSRT_API lsrt_status lsrt_session_save(lsrt_session* session, const lsrt_sampler* sampler, const char* path);
 LSRT_API lsrt_status lsrt_session_load(lsrt_session* session, lsrt_sampler* sampler, const char* path);
 
-/* ---- sampling ------------------------------------------------------------------------------------------------------- */
+/* ---- sampling
+ * ------------------------------------------------------------------------------------------------------- */
 
-/* Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. Ids without text are never chosen. */
+/* Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. Ids without text are never
+ * chosen. */
 typedef struct lsrt_sampler_params {
   size_t struct_size;
-  float temperature;       /* 0: the most probable token, always. Default 0.8 */
-  uint32_t top_k;          /* only the k most probable; 0: all. Default 0 */
-  float top_p;             /* the fewest that together reach p; 1: all. Default 1 */
-  float min_p;             /* only those at least p times as probable as the best; 0: all. Default 0 */
-  float repeat_penalty;    /* above 1 makes the last repeat_window tokens less probable. Default 1 (none) */
-  uint32_t repeat_window;  /* tokens. Default 64 */
-  uint64_t seed;           /* default 0 */
+  float temperature;      /* 0: the most probable token, always. Default 0.8 */
+  uint32_t top_k;         /* only the k most probable; 0: all. Default 0 */
+  float top_p;            /* the fewest that together reach p; 1: all. Default 1 */
+  float min_p;            /* only those at least p times as probable as the best; 0: all. Default 0 */
+  float repeat_penalty;   /* above 1 makes the last repeat_window tokens less probable. Default 1 (none) */
+  uint32_t repeat_window; /* tokens. Default 64 */
+  uint64_t seed;          /* default 0 */
 } lsrt_sampler_params;
 
 LSRT_API lsrt_sampler_params lsrt_sampler_default_params(void);
@@ -186,30 +201,31 @@ LSRT_API int32_t lsrt_sampler_last(const lsrt_sampler* sampler);
 /* Chooses from log-probabilities [vocabulary] (not changed) and accepts the choice. */
 LSRT_API lsrt_status lsrt_sampler_sample(lsrt_sampler* sampler, const float* logprobs, int32_t* token);
 
-/* ---- classification: images (vil) and token sequences (encoder) ------------------------------------------------------- */
+/* ---- classification: images (vil) and token sequences (encoder)
+ * ------------------------------------------------------- */
 
 typedef struct lsrt_classifier lsrt_classifier;
 
 typedef struct lsrt_classifier_params {
   size_t struct_size;
-  uint32_t threads;    /* default 1 */
-  uint32_t max_batch;  /* inputs computed together; default 1 */
+  uint32_t threads;   /* default 1 */
+  uint32_t max_batch; /* inputs computed together; default 1 */
 } lsrt_classifier_params;
 
 LSRT_API lsrt_classifier_params lsrt_classifier_default_params(void);
 
 typedef struct lsrt_image_input {
   size_t struct_size;
-  uint32_t size;     /* pixels on a side that the model takes */
-  uint32_t resize;   /* the shorter side is resized to this, then size x size is cropped from the centre */
+  uint32_t size;   /* pixels on a side that the model takes */
+  uint32_t resize; /* the shorter side is resized to this, then size x size is cropped from the centre */
   float mean[3], std[3]; /* of values 0 .. 1, red green blue */
 } lsrt_image_input;
 
 typedef struct lsrt_sequence_input {
   size_t struct_size;
-  uint32_t max_length;  /* tokens */
-  int32_t byte_offset;  /* token of a text byte = byte + byte_offset */
-  bool pair;            /* the model compares two sequences */
+  uint32_t max_length; /* tokens */
+  int32_t byte_offset; /* token of a text byte = byte + byte_offset */
+  bool pair;           /* the model compares two sequences */
 } lsrt_sequence_input;
 
 /* What a classifier takes; LSRT_ERROR_ARGUMENT for a model of another family. struct_size must be set. */
@@ -225,10 +241,10 @@ LSRT_API void lsrt_classifier_free(lsrt_classifier* classifier);
 LSRT_API lsrt_status lsrt_classify_images(lsrt_classifier* classifier, const uint8_t* images, size_t count,
                                           float* logits);
 
-/* Logits [count, classes] of sequences. tokens: all of them one after another (for pairs: first and second in turn);
- * lengths: of each, 1 .. max_length. */
-LSRT_API lsrt_status lsrt_classify_sequences(lsrt_classifier* classifier, const int32_t* tokens, const size_t* lengths,
-                                             size_t count, float* logits);
+/* Logits [count, classes] of sequences. tokens: all of them one after another (for pairs: first and second in
+ * turn); lengths: of each, 1 .. max_length. */
+LSRT_API lsrt_status lsrt_classify_sequences(lsrt_classifier* classifier, const int32_t* tokens,
+                                             const size_t* lengths, size_t count, float* logits);
 
 #ifdef __cplusplus
 }

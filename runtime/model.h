@@ -1,8 +1,9 @@
-// A model file in memory: verified once, then read in place. Immutable; shared by any number of sessions and threads.
+// A model file in memory: verified once, then read in place. Immutable; shared by any number of sessions and
+// threads.
 //
-// Loading treats the file as hostile: the FlatBuffer is verified whole, then every extent, span, alignment, scale and
-// relation between layers is checked here, so that code that runs the model needs no checks of its own. Nothing is copied:
-// the views below point into the mapped file.
+// Loading treats the file as hostile: the FlatBuffer is verified whole, then every extent, span, alignment,
+// scale and relation between layers is checked here, so that code that runs the model needs no checks of its
+// own. Nothing is copied: the views below point into the mapped file.
 #pragma once
 
 #include <cstddef>
@@ -20,12 +21,12 @@
 
 namespace lsrt {
 
-inline constexpr uint32_t kModelFormat = 1;          // newest Model.format that this reader understands
+inline constexpr uint32_t kModelFormat = 1;  // newest Model.format that this reader understands
 inline constexpr size_t kWeightAlignment = 64;
 inline constexpr size_t kMaxHeaderBytes = 64 << 20;  // the FlatBuffer; weights lie outside it
 inline constexpr uint32_t kMaxHeadDim = 512;
-inline constexpr uint32_t kMaxChunk = 1024;      // tokens of one summary
-inline constexpr uint32_t kMaxWidth = 65536;         // of rows, hidden rows, heads * rank: keeps int32 sums exact
+inline constexpr uint32_t kMaxChunk = 1024;   // tokens of one summary
+inline constexpr uint32_t kMaxWidth = 65536;  // of rows, hidden rows, heads * rank: keeps int32 sums exact
 
 enum class DataType : uint8_t { kFloat32 = 0, kInt8 = 1, kInt32 = 2, kUint8 = 3 };
 enum class Activation : uint8_t { kNone = 0, kRelu = 1, kGelu = 2 };
@@ -40,9 +41,9 @@ struct WeightAllocator {
   template <typename U>
   WeightAllocator(const WeightAllocator<U>&) {}
   T* allocate(size_t n) {
-    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{kWeightAlignment}));
+    return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{kWeightAlignment}));
   }
-  void deallocate(T* data, size_t) { ::operator delete(data, std::align_val_t{kWeightAlignment}); }
+  void deallocate(T* data, size_t) { ::operator delete (data, std::align_val_t{kWeightAlignment}); }
   friend bool operator==(const WeightAllocator&, const WeightAllocator&) { return true; }
   friend bool operator!=(const WeightAllocator&, const WeightAllocator&) { return false; }
 };
@@ -52,8 +53,8 @@ using ModelBytes = std::vector<uint8_t, WeightAllocator<uint8_t>>;
 struct TensorView {
   std::string_view name;
   const void* data = nullptr;
-  const float* scales = nullptr;   // int8: per row, padded to 16 in each group
-  const int32_t* sums = nullptr;   // int8: per row, padded to 16 in each group
+  const float* scales = nullptr;  // int8: per row, padded to 16 in each group
+  const int32_t* sums = nullptr;  // int8: per row, padded to 16 in each group
   DataType type = DataType::kFloat32;
   uint32_t rank = 0;
   uint32_t shape[4] = {0, 0, 0, 0};
@@ -67,8 +68,8 @@ struct TensorView {
 };
 
 struct LinearView {
-  TensorView weight;             // [outputs, inputs]
-  const float* bias = nullptr;   // [outputs] or null
+  TensorView weight;            // [outputs, inputs]
+  const float* bias = nullptr;  // [outputs] or null
   size_t outputs = 0, inputs = 0;
 };
 
@@ -80,9 +81,9 @@ struct NormView {
 };
 
 struct TokenStem {
-  TensorView embedding;   // [vocabulary, width]
+  TensorView embedding;  // [vocabulary, width]
   float scale = 1;
-  TensorView positions;   // [max_length, width] or none
+  TensorView positions;  // [max_length, width] or none
 };
 
 struct PatchStem {
@@ -185,15 +186,16 @@ struct Golden {
 
 class Model {
  public:
-  // Maps and checks a file. Errors: kFile, kModel, kVersion; the text names the path, what is wrong and where.
+  // Maps and checks a file. Errors: kFile, kModel, kVersion; the text names the path, what is wrong and
+  // where.
   static Result<std::shared_ptr<const Model>> load(const std::string& path);
   // The same for bytes in memory, which the model keeps; `name` stands for the path in messages.
   static Result<std::shared_ptr<const Model>> load_bytes(ModelBytes bytes, const std::string& name);
 
-  std::string family;             // "lm", "encoder", "vil"
+  std::string family;  // "lm", "encoder", "vil"
   std::vector<Stage> stages;
   Head head;
-  uint32_t block = 0, memory = 0;  // streaming defaults in tokens; 0 where the model is not causal
+  uint32_t block = 0, memory = 0;       // streaming defaults in tokens; 0 where the model is not causal
   std::vector<std::string> vocabulary;  // bytes by token id; empty text: never sampled
   SequenceInput sequence;
   ImageInput image;
@@ -210,7 +212,7 @@ class Model {
   friend class ModelReader;
   Status read(const std::string& name);
 
-  MappedFile file_;   // one of these two holds the bytes
+  MappedFile file_;  // one of these two holds the bytes
   ModelBytes bytes_;
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;

@@ -10,7 +10,8 @@ namespace {
 
 class ProfilingBackend : public Backend {
  public:
-  ProfilingBackend(std::shared_ptr<Backend> inner, Profiler* profiler) : inner_(std::move(inner)), profiler_(*profiler) {}
+  ProfilingBackend(std::shared_ptr<Backend> inner, Profiler* profiler)
+      : inner_(std::move(inner)), profiler_(*profiler) {}
 
   const char* name() const override { return inner_->name(); }
   const char* isa() const override { return inner_->isa(); }
@@ -24,7 +25,9 @@ class ProfilingBackend : public Backend {
   size_t linear_workspace_bytes(const Linear& linear, size_t rows, size_t threads) const override {
     return inner_->linear_workspace_bytes(linear, rows, threads);
   }
-  size_t causal_state_bytes(const CausalShape& shape) const override { return inner_->causal_state_bytes(shape); }
+  size_t causal_state_bytes(const CausalShape& shape) const override {
+    return inner_->causal_state_bytes(shape);
+  }
   size_t causal_workspace_bytes(const CausalShape& shape, size_t threads) const override {
     return inner_->causal_workspace_bytes(shape, threads);
   }
@@ -54,15 +57,18 @@ class ProfilingBackend : public Backend {
   }
   void linear(Stream& stream, const Linear& linear, const float* x, size_t rows, Activation activation,
               float* y) override {
-    timed("linear", rows, [&] { inner_->linear(stream, linear, x, rows, activation, y); }, linear.outputs, linear.inputs);
+    timed(
+        "linear", rows, [&] { inner_->linear(stream, linear, x, rows, activation, y); }, linear.outputs,
+        linear.inputs);
   }
-  void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows, float* x,
-                float* y) override {
+  void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows,
+                float* x, float* y) override {
     timed("add_norm", rows, [&] { inner_->add_norm(stream, norm, width, residual, rows, x, y); });
   }
-  void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride, size_t rows,
-                  float* y, size_t y_stride) override {
-    timed("layer_norm", rows, [&] { inner_->layer_norm(stream, norm, width, x, x_stride, rows, y, y_stride); });
+  void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride,
+                  size_t rows, float* y, size_t y_stride) override {
+    timed("layer_norm", rows,
+          [&] { inner_->layer_norm(stream, norm, width, x, x_stride, rows, y, y_stride); });
   }
   void add(Stream& stream, const float* x, size_t n, float* y) override {
     timed("add", 1, [&] { inner_->add(stream, x, n, y); });
@@ -74,19 +80,22 @@ class ProfilingBackend : public Backend {
   void causal_reset(Stream& stream, const CausalLayer& layer, const float* zero_qkv) override {
     timed("causal_reset", 1, [&] { inner_->causal_reset(stream, layer, zero_qkv); });
   }
-  void causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* compressed) override {
+  void causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step,
+                     float* compressed) override {
     timed("causal_append", step.rows, [&] { inner_->causal_append(stream, layer, step, compressed); });
   }
   void causal_remember(Stream& stream, const CausalLayer& layer, const CausalStep& step,
                        const float* compressed_qkv) override {
-    timed("causal_remember", step.rows, [&] { inner_->causal_remember(stream, layer, step, compressed_qkv); });
+    timed("causal_remember", step.rows,
+          [&] { inner_->causal_remember(stream, layer, step, compressed_qkv); });
   }
   void causal_attend(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* y) override {
     timed("causal_attend", step.rows, [&] { inner_->causal_attend(stream, layer, step, y); });
   }
-  void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows, const float* key,
-                        const float* value, size_t stride) override {
-    timed("store_key_values", rows, [&] { inner_->store_key_values(stream, store, first, rows, key, value, stride); });
+  void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows,
+                        const float* key, const float* value, size_t stride) override {
+    timed("store_key_values", rows,
+          [&] { inner_->store_key_values(stream, store, first, rows, key, value, stride); });
   }
   void grouped_attention(Stream& stream, const GroupedAttention& attention) override {
     timed("grouped_attention", attention.groups * attention.group_queries,
@@ -102,9 +111,11 @@ class ProfilingBackend : public Backend {
     timed("convolve", convolution.rows, [&] { inner_->convolve(stream, convolution); });
   }
   void extract_patches(Stream& stream, const PatchSource& source, float* patches) override {
-    timed("extract_patches", source.grid * source.grid, [&] { inner_->extract_patches(stream, source, patches); });
+    timed("extract_patches", source.grid * source.grid,
+          [&] { inner_->extract_patches(stream, source, patches); });
   }
-  void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor, float* out) override {
+  void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor,
+                 float* out) override {
     timed("mean_rows", rows, [&] { inner_->mean_rows(stream, x, rows, width, divisor, out); });
   }
   void compare(Stream& stream, const float* features, size_t width, float* out) override {
@@ -124,12 +135,15 @@ class ProfilingBackend : public Backend {
 };
 
 double clock_us() {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 }  // namespace
 
-Profiler::Profiler(size_t capacity) : capacity_(capacity), origin_us_(clock_us()) { events_.reserve(capacity); }
+Profiler::Profiler(size_t capacity) : capacity_(capacity), origin_us_(clock_us()) {
+  events_.reserve(capacity);
+}
 
 std::unique_ptr<Backend> Profiler::wrap(std::shared_ptr<Backend> backend) {
   return std::make_unique<ProfilingBackend>(std::move(backend), this);

@@ -1,5 +1,6 @@
-// Times every launch of a backend: a Backend that passes all calls on to another and keeps what each launch took. Models' code
-// runs unchanged; without a profiler there is no cost. For backends whose launches return when they are done (the CPU).
+// Times every launch of a backend: a Backend that passes all calls on to another and keeps what each launch
+// took. Models' code runs unchanged; without a profiler there is no cost. For backends whose launches return
+// when they are done (the CPU).
 #pragma once
 
 #include <memory>
@@ -11,14 +12,14 @@
 namespace lsrt {
 
 struct LaunchEvent {
-  const char* name;    // of the launch, "linear", "causal_attend", ...
-  size_t rows;         // that it worked on
-  size_t outputs, inputs;  // of a linear layer, else 0
+  const char* name;              // of the launch, "linear", "causal_attend", ...
+  size_t rows;                   // that it worked on
+  size_t outputs, inputs;        // of a linear layer, else 0
   double start_us, duration_us;  // since the profiler was made
 };
 
 struct LaunchTotal {
-  std::string name;    // linear layers by shape: "linear 1536 x 512"
+  std::string name;  // linear layers by shape: "linear 1536 x 512"
   size_t count = 0;
   double total_us = 0;
   double multiply_adds = 0;  // of linear layers, else 0

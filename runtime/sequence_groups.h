@@ -14,7 +14,7 @@ namespace lsrt {
 struct PackedRows {
   int32_t* row_at = nullptr;       // [positions]: row of a position, -1: none there
   int32_t* position_of = nullptr;  // [rows]
-  size_t positions = 0;       // up to the last real token
+  size_t positions = 0;            // up to the last real token
   size_t rows = 0;
 
   // mask[length]: 0 where there is no token; null: all are real.

@@ -13,7 +13,8 @@ void log_softmax(float* logits, size_t n) {
   for (size_t i = 0; i < n; ++i) logits[i] = static_cast<float>(logits[i] - shift);
 }
 
-Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend,
+Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> model,
+                                                 std::shared_ptr<Backend> backend,
                                                  const CausalOptions& options) {
   std::unique_ptr<Session> session(new Session);
   session->model_ = model;
@@ -25,11 +26,13 @@ Status Session::feed(const int32_t* tokens, size_t n, Output output, float* log_
                      const Progress& progress) {
   for (size_t i = 0; i < n; ++i) {
     if (tokens[i] < 0 || static_cast<size_t>(tokens[i]) >= vocabulary()) {
-      return fail(Error::kArgument, "token %zu is %d, the vocabulary has ids 0 to %zu", i, tokens[i], vocabulary() - 1);
+      return fail(Error::kArgument, "token %zu is %d, the vocabulary has ids 0 to %zu", i, tokens[i],
+                  vocabulary() - 1);
     }
   }
   for (size_t done = 0; done < n;) {
-    if (progress && !progress(done)) return fail(Error::kCancelled, "stopped after %zu of %zu tokens", done, n);
+    if (progress && !progress(done))
+      return fail(Error::kCancelled, "stopped after %zu of %zu tokens", done, n);
     const size_t left_in_block = block() - position_ % block();
     const size_t rows = std::min({n - done, left_in_block, network_->shape().max_rows});
     const bool last = done + rows == n;

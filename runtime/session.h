@@ -1,7 +1,9 @@
-// One stream of text through a causal language model: constant memory and constant time per token, however long it gets.
+// One stream of text through a causal language model: constant memory and constant time per token, however
+// long it gets.
 //
-// A session owns its state and scratch, all allocated when it is created; feeding tokens allocates nothing. How a text
-// is split into calls does not change any result. Sessions of one model share it; each is used by one thread at a time.
+// A session owns its state and scratch, all allocated when it is created; feeding tokens allocates nothing.
+// How a text is split into calls does not change any result. Sessions of one model share it; each is used by
+// one thread at a time.
 #pragma once
 
 #include <functional>
@@ -17,7 +19,8 @@ struct SamplerState;  // runtime/sampler.h
 class Session {
  public:
   // Errors: kArgument (not a language model; block or memory that do not fit it), kMemory.
-  static Result<std::unique_ptr<Session>> create(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend,
+  static Result<std::unique_ptr<Session>> create(std::shared_ptr<const Model> model,
+                                                 std::shared_ptr<Backend> backend,
                                                  const CausalOptions& options);
 
   size_t vocabulary() const { return network_->vocabulary(); }
@@ -31,16 +34,18 @@ class Session {
   // Asked before every step of at most a block: tokens done of this call; false stops.
   using Progress = std::function<bool(size_t done)>;
 
-  // Feeds n tokens. log_probabilities: none, [vocabulary] or [n, vocabulary]. Errors: kArgument (an id outside the
-  // vocabulary; nothing is fed), kCancelled (tokens already done stay fed: see position()).
-  Status feed(const int32_t* tokens, size_t n, Output output, float* log_probabilities, const Progress& progress = {});
+  // Feeds n tokens. log_probabilities: none, [vocabulary] or [n, vocabulary]. Errors: kArgument (an id
+  // outside the vocabulary; nothing is fed), kCancelled (tokens already done stay fed: see position()).
+  Status feed(const int32_t* tokens, size_t n, Output output, float* log_probabilities,
+              const Progress& progress = {});
 
   // Forgets everything: the next token is the first of a new stream.
   void reset();
 
-  // The stream's state in a file, to go on from exactly here with the same model, block, memory and max_rows, on any
-  // number of threads; with a sampler's state beside it where given (load: the file must have one). Errors of load: kFile,
-  // kModel (damaged, or of another model or shape), kVersion; the session is then unchanged.
+  // The stream's state in a file, to go on from exactly here with the same model, block, memory and max_rows,
+  // on any number of threads; with a sampler's state beside it where given (load: the file must have one).
+  // Errors of load: kFile, kModel (damaged, or of another model or shape), kVersion; the session is then
+  // unchanged.
   Status save(const std::string& path, const SamplerState* sampler = nullptr);
   Status load(const std::string& path, SamplerState* sampler = nullptr);
 

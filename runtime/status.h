@@ -71,10 +71,10 @@ class [[nodiscard]] Result {
 #define LSRT_CONCAT(a, b) LSRT_CONCAT_(a, b)
 
 // LSRT_TRY(expression returning Status): returns it from the enclosing function if it is an error.
-#define LSRT_TRY(expression)                              \
-  do {                                                    \
-    ::lsrt::Status lsrt_status_ = (expression);           \
-    if (!lsrt_status_.ok()) return lsrt_status_;          \
+#define LSRT_TRY(expression)                     \
+  do {                                           \
+    ::lsrt::Status lsrt_status_ = (expression);  \
+    if (!lsrt_status_.ok()) return lsrt_status_; \
   } while (0)
 
 // LSRT_ASSIGN(declaration, expression returning Result<T>): unwraps the value or returns the error.

@@ -61,8 +61,8 @@ void VisionNetwork::mix(const StagePlan& stage, const Layer& layer, size_t image
     for (float* rows : {b.landmark_key, b.landmark_value}) {
       backend_->layer_norm(*stream_, *m.norm_summary, width, rows, width, m.rank, rows, width);
     }
-    backend_->store_key_values(*stream_, grouped.store, grouped.global_first, m.rank, b.landmark_key, b.landmark_value,
-                               width);
+    backend_->store_key_values(*stream_, grouped.store, grouped.global_first, m.rank, b.landmark_key,
+                               b.landmark_value, width);
   }
   grouped.query = b.wide;
   grouped.query_rows = layout_tables_[m.layout].query_rows;

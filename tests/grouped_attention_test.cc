@@ -79,7 +79,8 @@ struct Problem {
     auto stream =
         backend->create_stream(threads, backend->grouped_attention_workspace_bytes(a, threads)).take();
     backend->store_key_values(*stream, a.store, 0, layout.rows(), key, value, a.query_stride);
-    backend->store_key_values(*stream, a.store, a.global_first, a.globals, global_key, global_value, global_stride);
+    backend->store_key_values(*stream, a.store, a.global_first, a.globals, global_key, global_value,
+                              global_stride);
     std::vector<float> out(layout.rows() * a.out_stride, 777.0f);
     a.out = out.data();
     backend->grouped_attention(*stream, a);

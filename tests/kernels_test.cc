@@ -326,7 +326,8 @@ TEST_CASE("add_runs") {
     const std::vector<int32_t> offset = {200, 0, 77, 5};
     std::vector<lsrt::AddRun> runs;
     for (uint32_t to = random() % 5; to + longest <= y.size(); to += (uint32_t)(longest + random() % 4)) {
-      runs.push_back({(uint32_t)(random() % 4), (uint32_t)(random() % 50), to, (uint32_t)(1 + random() % longest)});
+      runs.push_back(
+          {(uint32_t)(random() % 4), (uint32_t)(random() % 50), to, (uint32_t)(1 + random() % longest)});
     }
     std::vector<double> sum(y.begin(), y.end());
     for (const lsrt::AddRun& run : runs) {

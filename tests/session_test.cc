@@ -1,5 +1,7 @@
 // Streams of causal language models: the goldens, splits, threads, kernel sets, memory.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "runtime/session.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -8,7 +10,6 @@
 #include <random>
 
 #include "kernels/dispatch.h"
-#include "runtime/session.h"
 #include "tests/allocations.h"
 #include "tests/support.h"
 
@@ -37,7 +38,8 @@ std::vector<int32_t> some_tokens(const Model& model, size_t n) {
 }
 
 // All log-probabilities of a stream fed in pieces of the given sizes (the last one repeats).
-std::vector<float> feed_in(Session& s, const std::vector<int32_t>& tokens, const std::vector<size_t>& pieces) {
+std::vector<float> feed_in(Session& s, const std::vector<int32_t>& tokens,
+                           const std::vector<size_t>& pieces) {
   std::vector<float> out(tokens.size() * s.vocabulary());
   size_t done = 0;
   for (size_t i = 0; done < tokens.size(); ++i) {
@@ -70,8 +72,8 @@ TEST_CASE("float models equal the authors' code for every block and memory lengt
     for (const lsrt_test::Run& run : lsrt_test::golden_runs(name)) {
       ArrayOptions options;
       options.block = run.block, options.memory = run.memory, options.threads = 2;
-      Array expected =
-          golden_array(name, "logprobs_block" + std::to_string(run.block) + "_mem" + std::to_string(run.memory));
+      Array expected = golden_array(
+          name, "logprobs_block" + std::to_string(run.block) + "_mem" + std::to_string(run.memory));
       std::vector<Array> outputs = take(run_arrays(model, {tokens}, options));
       REQUIRE(outputs.size() == 1);
       REQUIRE(outputs[0].shape == expected.shape);
@@ -154,7 +156,8 @@ TEST_CASE("int8 stays near float") {
     double error = 0;
     for (size_t i = 0; i < exact.size(); ++i) error += std::fabs(exact[i] - rounded[i]);
     MESSAGE(name << ": mean |difference| of log-probabilities " << error / exact.size());
-    // These goldens have random weights, larger than trained ones: a wrong term shows as a difference of order 1.
+    // These goldens have random weights, larger than trained ones: a wrong term shows as a difference of
+    // order 1.
     CHECK(error / exact.size() < 0.1);
   }
 }

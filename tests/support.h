@@ -55,7 +55,8 @@ inline std::shared_ptr<const lsrt::Model> convert_checkpoint(const std::string& 
 }
 
 // A golden case as a model. precision: "int8" or "float32".
-inline std::shared_ptr<const lsrt::Model> convert_golden(const std::string& name, const std::string& precision) {
+inline std::shared_ptr<const lsrt::Model> convert_golden(const std::string& name,
+                                                         const std::string& precision) {
   lsrt::ConvertOptions options;
   options.precision = precision == "int8" ? lsrt::Precision::kInt8 : lsrt::Precision::kFloat32;
   options.config_path = golden_path(name, "case.json");

@@ -28,8 +28,8 @@ Result<std::unique_ptr<Backend>> Backend::create(const std::string& name, const 
               "isa '%s' %s; available here: %s", forced, why, available_kernel_names());
 }
 
-// Fresh pages are zero and cost nothing until they are touched. Huge pages, where the system has them: decoding sweeps over
-// the whole state for every token, and on small pages waits for address translation.
+// Fresh pages are zero and cost nothing until they are touched. Huge pages, where the system has them:
+// decoding sweeps over the whole state for every token, and on small pages waits for address translation.
 Result<void*> CpuBackend::allocate(size_t bytes) {
   constexpr size_t kHugePage = size_t{2} << 20;
   if (bytes > SIZE_MAX / 2) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
@@ -57,7 +57,8 @@ void CpuBackend::release(void* memory) {
 }
 
 Result<std::unique_ptr<Stream>> CpuBackend::create_stream(size_t threads, size_t workspace) {
-  if (threads < 1 || threads > 1024) return fail(Error::kArgument, "threads is %zu, must be 1 to 1024", threads);
+  if (threads < 1 || threads > 1024)
+    return fail(Error::kArgument, "threads is %zu, must be 1 to 1024", threads);
   void* memory = nullptr;
   if (posix_memalign(&memory, kWeightAlignment, std::max<size_t>(workspace, 1)) != 0) {
     return fail(Error::kMemory, "cannot allocate %zu bytes of workspace", workspace);
@@ -77,8 +78,8 @@ void CpuBackend::copy_to_host(Stream&, void* host, const void* device, size_t by
 
 Status CpuBackend::synchronize(Stream&) { return Status(); }
 
-void CpuBackend::add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows,
-                          float* x, float* y) {
+void CpuBackend::add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual,
+                          size_t rows, float* x, float* y) {
   static_cast<CpuStream&>(stream).parallel(rows, [&](size_t i, size_t) {
     if (residual) kernels_.rows.add(residual + i * width, width, x + i * width);
     kernels_.rows.layer_norm(x + i * width, norm.gamma, norm.beta, norm.eps, width, y + i * width);
@@ -87,14 +88,15 @@ void CpuBackend::add_norm(Stream& stream, const NormView& norm, size_t width, co
 
 void CpuBackend::add(Stream&, const float* x, size_t n, float* y) { kernels_.rows.add(x, n, y); }
 
-void CpuBackend::embed(Stream& stream, const TokenStem& stem, size_t width, const int32_t* tokens, size_t rows,
-                       const float* positions, float* y) {
+void CpuBackend::embed(Stream& stream, const TokenStem& stem, size_t width, const int32_t* tokens,
+                       size_t rows, const float* positions, float* y) {
   static_cast<CpuStream&>(stream).parallel(rows, [&](size_t i, size_t) {
     size_t token = tokens[i];
     float* row = y + i * width;
     if (stem.embedding.type == DataType::kInt8) {
       PanelWeights table = stem.embedding.panels();
-      const int8_t* panel = table.data + token / kPanelOutputs * panel_bytes(width) + token % kPanelOutputs * kPanelDepth;
+      const int8_t* panel =
+          table.data + token / kPanelOutputs * panel_bytes(width) + token % kPanelOutputs * kPanelDepth;
       float scale = table.scale[token] * stem.scale;
       for (size_t k = 0; k < width; ++k) {
         row[k] = scale * panel[k / kPanelDepth * (kPanelOutputs * kPanelDepth) + k % kPanelDepth];

@@ -1,5 +1,5 @@
-// The CPU backend: own kernels (kernels/) on int8 panels read in place from the model file, XNNPACK (with pthreadpool) for
-// float32 matrix products.
+// The CPU backend: own kernels (kernels/) on int8 panels read in place from the model file, XNNPACK (with
+// pthreadpool) for float32 matrix products.
 #pragma once
 
 #include <pthreadpool.h>
@@ -30,7 +30,8 @@ class CpuStream : public Stream {
   // f(i, thread) for i < n, thread < threads(); returns when all are done.
   template <typename F>
   void parallel(size_t n, const F& f) const {
-    pool_.run(n, [](const void* g, size_t i, size_t thread) { (*static_cast<const F*>(g))(i, thread); }, &f);
+    pool_.run(
+        n, [](const void* g, size_t i, size_t thread) { (*static_cast<const F*>(g))(i, thread); }, &f);
   }
 
  private:
@@ -57,10 +58,10 @@ class CpuBackend : public Backend {
   size_t linear_workspace_bytes(const Linear& linear, size_t rows, size_t threads) const override;
   void linear(Stream& stream, const Linear& linear, const float* x, size_t rows, Activation activation,
               float* y) override;
-  void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows, float* x,
-                float* y) override;
-  void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride, size_t rows,
-                  float* y, size_t y_stride) override;
+  void add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual, size_t rows,
+                float* x, float* y) override;
+  void layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x, size_t x_stride,
+                  size_t rows, float* y, size_t y_stride) override;
   void add(Stream& stream, const float* x, size_t n, float* y) override;
   void embed(Stream& stream, const TokenStem& stem, size_t width, const int32_t* tokens, size_t rows,
              const float* positions, float* y) override;
@@ -68,7 +69,8 @@ class CpuBackend : public Backend {
   size_t causal_state_bytes(const CausalShape& shape) const override;
   size_t causal_workspace_bytes(const CausalShape& shape, size_t threads) const override;
   void causal_reset(Stream& stream, const CausalLayer& layer, const float* zero_qkv) override;
-  void causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* compressed) override;
+  void causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step,
+                     float* compressed) override;
   void causal_remember(Stream& stream, const CausalLayer& layer, const CausalStep& step,
                        const float* compressed_qkv) override;
   void causal_attend(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* y) override;
@@ -77,8 +79,8 @@ class CpuBackend : public Backend {
                                  void* memory) override;
 
   size_t key_value_bytes(const KeyValueStore& shape) const override;
-  void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows, const float* key,
-                        const float* value, size_t stride) override;
+  void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows,
+                        const float* key, const float* value, size_t stride) override;
   size_t grouped_attention_workspace_bytes(const GroupedAttention& shape, size_t threads) const override;
   void grouped_attention(Stream& stream, const GroupedAttention& attention) override;
   size_t landmarks_workspace_bytes(const Landmarks& shape, size_t threads) const override;
@@ -87,7 +89,8 @@ class CpuBackend : public Backend {
   void cls_attention(Stream& stream, const ClsAttention& attention) override;
   void convolve(Stream& stream, const Convolution& convolution) override;
   void extract_patches(Stream& stream, const PatchSource& source, float* patches) override;
-  void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor, float* out) override;
+  void mean_rows(Stream& stream, const float* x, size_t rows, size_t width, float divisor,
+                 float* out) override;
   void compare(Stream& stream, const float* features, size_t width, float* out) override;
 
  private:
@@ -98,7 +101,8 @@ class CpuBackend : public Backend {
   };
   std::mutex mutex_;  // of what follows
   bool uses_xnnpack_ = false;
-  std::map<std::pair<const void*, const void*>, std::unique_ptr<Linear>> prepared_;  // by weight and bias address
+  std::map<std::pair<const void*, const void*>, std::unique_ptr<Linear>>
+      prepared_;                       // by weight and bias address
   std::map<void*, Mapping> mappings_;  // by the address that allocate() gave
 };
 

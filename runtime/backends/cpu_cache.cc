@@ -21,8 +21,10 @@ void Int8Cache::write(const RowKernels& kernels, size_t row, const float* key, c
     key_scale[head * capacity + row] = kernels.quantize_symmetric(key + head * head_dim, head_dim, quantized);
     key_sum[head * capacity + row] = write_panel_row(quantized, head_dim, row, keys + head * key_bytes());
 
-    value_scale[head * capacity + row] = kernels.quantize_symmetric(value + head * head_dim, head_dim, quantized);
-    int8_t* out = values + head * value_bytes() + row / kPanelDepth * (kPanelOutputs * kPanelDepth) + row % kPanelDepth;
+    value_scale[head * capacity + row] =
+        kernels.quantize_symmetric(value + head * head_dim, head_dim, quantized);
+    int8_t* out =
+        values + head * value_bytes() + row / kPanelDepth * (kPanelOutputs * kPanelDepth) + row % kPanelDepth;
     for (size_t e = 0; e < head_dim; ++e) {
       out[e / kPanelOutputs * value_panel_stride() + e % kPanelOutputs * kPanelDepth] = quantized[e];
     }

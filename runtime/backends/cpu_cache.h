@@ -1,7 +1,8 @@
 // Key and value rows of one layer, for all heads, in the form that the kernels read.
 //
-// A cache is a ring of `capacity` rows (a multiple of 16): row t of the stream lies at t % capacity. Because panels hold 16
-// keys, row t always falls on lane t % 16, whatever part of the ring is read: sums over keys have one order.
+// A cache is a ring of `capacity` rows (a multiple of 16): row t of the stream lies at t % capacity. Because
+// panels hold 16 keys, row t always falls on lane t % 16, whatever part of the ring is read: sums over keys
+// have one order.
 #pragma once
 
 #include <algorithm>
@@ -13,11 +14,11 @@ namespace lsrt {
 // Int8, with a scale per (head, row) for keys and for values.
 struct Int8Cache {
   size_t heads = 0, head_dim = 0, capacity = 0;
-  int8_t* keys = nullptr;          // [heads] of panels: capacity keys x head_dim
-  float* key_scale = nullptr;      // [heads, capacity]
-  int32_t* key_sum = nullptr;      // [heads, capacity]
-  int8_t* values = nullptr;        // [heads][ceil(head_dim / 16)][capacity / 4][16][4]
-  float* value_scale = nullptr;    // [heads, capacity]
+  int8_t* keys = nullptr;        // [heads] of panels: capacity keys x head_dim
+  float* key_scale = nullptr;    // [heads, capacity]
+  int32_t* key_sum = nullptr;    // [heads, capacity]
+  int8_t* values = nullptr;      // [heads][ceil(head_dim / 16)][capacity / 4][16][4]
+  float* value_scale = nullptr;  // [heads, capacity]
 
   void carve(Carver* carver, size_t n_heads, size_t dim, size_t rows) {
     heads = n_heads, head_dim = dim, capacity = round_up(rows, kPanelOutputs);
@@ -33,8 +34,12 @@ struct Int8Cache {
 
   // Keys [row, row + count) of a head as weights; row is a multiple of 16.
   PanelWeights key_panels(size_t head, size_t row, size_t count) const {
-    return {keys + head * key_bytes() + row / kPanelOutputs * panel_bytes(head_dim), key_scale + head * capacity + row,
-            key_sum + head * capacity + row, nullptr, count, head_dim};
+    return {keys + head * key_bytes() + row / kPanelOutputs * panel_bytes(head_dim),
+            key_scale + head * capacity + row,
+            key_sum + head * capacity + row,
+            nullptr,
+            count,
+            head_dim};
   }
   const int8_t* value_rows(size_t head, size_t row) const {  // row is a multiple of 4
     return values + head * value_bytes() + row * kPanelOutputs;
@@ -61,7 +66,7 @@ struct FloatCache {
 
 // Rows [begin, end) of a stream as at most two runs of a ring, oldest first.
 struct RingRun {
-  size_t row;    // in the ring
+  size_t row;  // in the ring
   size_t count;
   uint64_t first;  // in the stream
 };
@@ -74,7 +79,8 @@ inline size_t ring_runs(uint64_t begin, uint64_t end, size_t capacity, RingRun r
   return 2;
 }
 
-// Writes element k = 0 .. n of int8 `row` of a panel-packed matrix of width `depth`; returns the sum of the elements.
+// Writes element k = 0 .. n of int8 `row` of a panel-packed matrix of width `depth`; returns the sum of the
+// elements.
 int32_t write_panel_row(const int8_t* source, size_t depth, size_t row, int8_t* panels);
 
 }  // namespace lsrt

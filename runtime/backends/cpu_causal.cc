@@ -18,7 +18,8 @@ Projected split(const CausalShape& s, const float* kv) { return {kv, kv + s.widt
 size_t qkv_width(const CausalShape& s) { return 3 * s.width() + s.heads * s.rank; }
 
 // norm of one row into scratch.
-const float* normed(const RowKernels& rows, const NormView& norm, size_t width, const float* x, float* scratch) {
+const float* normed(const RowKernels& rows, const NormView& norm, size_t width, const float* x,
+                    float* scratch) {
   rows.layer_norm(x, norm.gamma, norm.beta, norm.eps, width, scratch);
   return scratch;
 }
@@ -63,7 +64,8 @@ void CpuBackend::causal_reset(Stream& stream, const CausalLayer& layer, const fl
   });
 }
 
-void CpuBackend::causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step, float* compressed) {
+void CpuBackend::causal_append(Stream& stream, const CausalLayer& layer, const CausalStep& step,
+                               float* compressed) {
   const CausalShape& s = layer.shape;
   const CpuStream& cpu = static_cast<CpuStream&>(stream);
   const size_t width = s.width(), ld = qkv_width(s);
@@ -99,7 +101,8 @@ void CpuBackend::causal_append(Stream& stream, const CausalLayer& layer, const C
         size_t at = chunk * s.chunk + t;  // from the start of the unfinished chunk
         bool kept = at < unfinished;
         x[t] = kept ? state.pending_x + at * width : step.x + (at - unfinished) * width;
-        Projected row = split(s, kept ? state.pending_kv + at * kv_width : step.qkv + (at - unfinished) * ld + width);
+        Projected row =
+            split(s, kept ? state.pending_kv + at * kv_width : step.qkv + (at - unfinished) * ld + width);
         key[t] = row.key;
         value[t] = row.value;
         for (size_t a = 0; a < s.heads * s.rank; ++a) weight[a * s.chunk + t] = row.chunk_weights[a];
@@ -123,7 +126,8 @@ void CpuBackend::causal_append(Stream& stream, const CausalLayer& layer, const C
     for (size_t at = std::max(keep_from, unfinished); at < total; ++at) {
       size_t i = at - unfinished;
       std::memcpy(state.pending_x + (at - keep_from) * width, step.x + i * width, width * sizeof(float));
-      std::memcpy(state.pending_kv + (at - keep_from) * kv_width, step.qkv + i * ld + width, kv_width * sizeof(float));
+      std::memcpy(state.pending_kv + (at - keep_from) * kv_width, step.qkv + i * ld + width,
+                  kv_width * sizeof(float));
     }
   });
 }
@@ -149,7 +153,8 @@ void CpuBackend::causal_remember(Stream& stream, const CausalLayer& layer, const
 size_t CpuBackend::position_table_bytes(const CausalShape& s, size_t rows) const {
   size_t padded = round_up(rows, kPanelOutputs);
   if (!s.int8) return s.heads * rows * s.head_dim * sizeof(float);
-  return s.heads * padded * (round_up(s.head_dim, kPanelDepth) + sizeof(float) + sizeof(int32_t)) + 3 * kWeightAlignment;
+  return s.heads * padded * (round_up(s.head_dim, kPanelDepth) + sizeof(float) + sizeof(int32_t)) +
+         3 * kWeightAlignment;
 }
 
 TensorView CpuBackend::make_position_table(Stream&, const CausalShape& s, const float* rows, size_t count,

@@ -5,16 +5,17 @@
 
 namespace lsrt {
 
-// One layer's state, carved from CausalLayer::state. Nothing in it counts: what is stored where follows from the position.
+// One layer's state, carved from CausalLayer::state. Nothing in it counts: what is stored where follows from
+// the position.
 template <typename Cache>
 struct CausalState {
-  Cache window;        // ring of rows
-  Cache memory;        // ring of summaries in memory form; those of the current block lie past the visible end
-  Cache block;         // summaries of the current block in block form, by index in the block
-  Cache zero_window;   // row 0: the key and value of the endless past
+  Cache window;       // ring of rows
+  Cache memory;       // ring of summaries in memory form; those of the current block lie past the visible end
+  Cache block;        // summaries of the current block in block form, by index in the block
+  Cache zero_window;  // row 0: the key and value of the endless past
   Cache zero_summary;
-  float* pending_x;    // [chunk, width]: mixer inputs of the unfinished chunk
-  float* pending_kv;   // [chunk, 2 width + heads * rank]: their keys, values, chunk weights
+  float* pending_x;   // [chunk, width]: mixer inputs of the unfinished chunk
+  float* pending_kv;  // [chunk, 2 width + heads * rank]: their keys, values, chunk weights
 
   explicit CausalState(const CausalShape& s, Carver* carver) {
     window.carve(carver, s.heads, s.head_dim, s.window ? s.window + s.max_rows : 0);
@@ -41,17 +42,18 @@ void with_state(const CausalLayer& layer, const F& f) {
   }
 }
 
-// Columns of a score row that read consecutive keys of one cache. Keys have an index in a logical order: summaries
-// 0 .. from the oldest visible one; window rows their position in the stream, negative in the zero past.
+// Columns of a score row that read consecutive keys of one cache. Keys have an index in a logical order:
+// summaries 0 .. from the oldest visible one; window rows their position in the stream, negative in the zero
+// past.
 template <typename Cache>
 struct Segment {
   const Cache* cache;
-  bool repeated;        // every column reads row 0 of the cache
-  size_t row;           // of column 0; a multiple of 16
-  size_t column;        // first column; a multiple of 16
-  size_t columns;       // a multiple of 16
-  int64_t first;        // logical index of the first column
-  int64_t begin, end;   // logical indices that are really there
+  bool repeated;       // every column reads row 0 of the cache
+  size_t row;          // of column 0; a multiple of 16
+  size_t column;       // first column; a multiple of 16
+  size_t columns;      // a multiple of 16
+  int64_t first;       // logical index of the first column
+  int64_t begin, end;  // logical indices that are really there
 };
 
 // At most: zero, two runs of memory, block summaries.
@@ -89,10 +91,10 @@ struct SegmentList {
 
 // Where a step stands: what its queries see of the past.
 struct CausalView {
-  size_t zeros;             // summaries of the zero past that are still visible
-  uint64_t memory_begin;    // stored summaries that are visible: [begin, end), counted from the stream's start
+  size_t zeros;           // summaries of the zero past that are still visible
+  uint64_t memory_begin;  // stored summaries that are visible: [begin, end), counted from the stream's start
   uint64_t memory_end;
-  size_t block_chunk;       // index in the stream of the block's first chunk
+  size_t block_chunk;  // index in the stream of the block's first chunk
 
   CausalView(const CausalShape& s, uint64_t position) {
     block_chunk = position / s.block * (s.block / s.chunk);
@@ -104,8 +106,8 @@ struct CausalView {
 
 // All summaries that a query of chunk `chunk` or an earlier one may see.
 template <typename Cache>
-SegmentList<Cache> summary_segments(const CausalState<Cache>& state, const CausalShape& s, const CausalView& view,
-                                    size_t chunk) {
+SegmentList<Cache> summary_segments(const CausalState<Cache>& state, const CausalShape& s,
+                                    const CausalView& view, size_t chunk) {
   SegmentList<Cache> segments;
   if (s.rank == 0) return segments;
   const int64_t zeros = view.zeros, stored = s.memory_summaries();
@@ -117,11 +119,13 @@ SegmentList<Cache> summary_segments(const CausalState<Cache>& state, const Causa
 
 // All window rows that queries at stream positions first .. last may see.
 template <typename Cache>
-SegmentList<Cache> window_segments(const CausalState<Cache>& state, const CausalShape& s, int64_t first, int64_t last) {
+SegmentList<Cache> window_segments(const CausalState<Cache>& state, const CausalShape& s, int64_t first,
+                                   int64_t last) {
   SegmentList<Cache> segments;
   if (s.window == 0) return segments;
   const int64_t begin = first - static_cast<int64_t>(s.window) + 1;
-  segments.add_repeated(state.zero_window, -static_cast<int64_t>(round_up(s.window, kPanelOutputs)), begin, 0);
+  segments.add_repeated(state.zero_window, -static_cast<int64_t>(round_up(s.window, kPanelOutputs)), begin,
+                        0);
   segments.add_ring(state.window, std::max<int64_t>(begin, 0), last + 1, 0);
   return segments;
 }

@@ -1,6 +1,6 @@
-// Causal long-short attention on the CPU: one softmax over summaries and window. A task is one head and a tile of
-// queries. Its scores live in a small buffer of the thread's own: columns are keys, segment after segment, each
-// segment aligned to 16 keys, masked where a query may not look.
+// Causal long-short attention on the CPU: one softmax over summaries and window. A task is one head and a
+// tile of queries. Its scores live in a small buffer of the thread's own: columns are keys, segment after
+// segment, each segment aligned to 16 keys, masked where a query may not look.
 #include <cstring>
 
 #include "runtime/backends/cpu_causal.h"
@@ -14,20 +14,21 @@ constexpr size_t kTile = 12;
 
 // A thread's buffers for one task.
 struct Scratch {
-  float* query;           // [tile, head_dim]
-  float* scores;          // [tile, columns]
-  float* positions;       // [tile, position columns]
-  float* value_scale;     // [columns]
-  float* single;          // [tile, 16]: scores of a repeated key
-  uint16_t* weight;       // [tile, columns]
-  int32_t* sum;           // [tile, round_up(head_dim, 16)]
-  uint8_t* packed;        // [tile] packed queries
-  RowScale* row_scale;    // [tile]
+  float* query;         // [tile, head_dim]
+  float* scores;        // [tile, columns]
+  float* positions;     // [tile, position columns]
+  float* value_scale;   // [columns]
+  float* single;        // [tile, 16]: scores of a repeated key
+  uint16_t* weight;     // [tile, columns]
+  int32_t* sum;         // [tile, round_up(head_dim, 16)]
+  uint8_t* packed;      // [tile] packed queries
+  RowScale* row_scale;  // [tile]
   size_t columns, position_columns;
 
   Scratch(const CausalShape& s, const GemmKernels& gemm, Carver* carver) {
     // Every segment may start and end inside a panel; there are at most kMaxSegments on either side.
-    columns = round_up(s.positions() + s.window + s.max_rows, kPanelOutputs) + 4 * kMaxSegments * kPanelOutputs;
+    columns =
+        round_up(s.positions() + s.window + s.max_rows, kPanelOutputs) + 4 * kMaxSegments * kPanelOutputs;
     position_columns = round_up(std::max(s.positions(), s.window), kPanelOutputs) + kPanelOutputs;
     const size_t tile = std::min(kTile, s.max_rows);
     query = carver->take<float>(tile * s.head_dim);
@@ -45,10 +46,18 @@ struct Scratch {
 template <typename Cache>
 class Task {
  public:
-  Task(const Kernels& kernels, const CausalLayer& layer, const CausalStep& step, const CausalState<Cache>& state,
-       const CausalView& view, const Scratch& scratch, size_t head, size_t first, size_t count)
-      : kernels_(kernels), layer_(layer), s_(layer.shape), step_(step), scratch_(scratch), head_(head), first_(first),
-        count_(count), block_chunk_(view.block_chunk),
+  Task(const Kernels& kernels, const CausalLayer& layer, const CausalStep& step,
+       const CausalState<Cache>& state, const CausalView& view, const Scratch& scratch, size_t head,
+       size_t first, size_t count)
+      : kernels_(kernels),
+        layer_(layer),
+        s_(layer.shape),
+        step_(step),
+        scratch_(scratch),
+        head_(head),
+        first_(first),
+        count_(count),
+        block_chunk_(view.block_chunk),
         summaries_(summary_segments(state, s_, view, chunk_of(count - 1))),
         window_(window_segments(state, s_, position_of(0), position_of(count - 1))) {}
 
@@ -98,13 +107,15 @@ class Task {
       if (bias) kernels_.rows.add(bias, s_.head_dim, row);
     }
     if (kInt8) {
-      kernels_.gemm.pack_rows(scratch_.query, s_.head_dim, count_, s_.head_dim, scratch_.packed, scratch_.row_scale);
+      kernels_.gemm.pack_rows(scratch_.query, s_.head_dim, count_, s_.head_dim, scratch_.packed,
+                              scratch_.row_scale);
     }
   }
 
   // out[i * ld + n] = query i . key n of a set of weights
   void multiply(const PanelWeights& keys, float* out, size_t ld) {
-    kernels_.gemm.gemm(scratch_.packed, scratch_.row_scale, count_, keys, 0, panel_count(keys.outputs), out, ld);
+    kernels_.gemm.gemm(scratch_.packed, scratch_.row_scale, count_, keys, 0, panel_count(keys.outputs), out,
+                       ld);
   }
 
   // Scores of all keys of the segments, in columns from `column` on.
@@ -146,8 +157,8 @@ class Task {
       for (size_t i = 0; i < count_; ++i) {
         for (size_t row = begin; row < end; ++row) {
           scratch_.positions[i * scratch_.position_columns + row - position_base_] =
-              dot(scratch_.query + i * s_.head_dim, table.floats() + (head_ * table.shape[1] + row) * s_.head_dim,
-                  s_.head_dim);
+              dot(scratch_.query + i * s_.head_dim,
+                  table.floats() + (head_ * table.shape[1] + row) * s_.head_dim, s_.head_dim);
         }
       }
     }
@@ -199,9 +210,9 @@ class Task {
       for_segments([&](const Segment<Cache>& segment, size_t column) {
         const uint16_t* weight = scratch_.weight + column;
         if (!segment.repeated) {
-          kernels_.attn.weighted_sum(weight, scratch_.columns, count_, segment.cache->value_rows(head_, segment.row),
-                                     segment.cache->value_panel_stride(), segment.columns, s_.head_dim, scratch_.sum,
-                                     sum_stride);
+          kernels_.attn.weighted_sum(
+              weight, scratch_.columns, count_, segment.cache->value_rows(head_, segment.row),
+              segment.cache->value_panel_stride(), segment.columns, s_.head_dim, scratch_.sum, sum_stride);
           return;
         }
         const int8_t* value = segment.cache->value_rows(head_, 0);
@@ -209,8 +220,9 @@ class Task {
           int32_t total = 0;
           for (size_t c = 0; c < segment.columns; ++c) total += weight[i * scratch_.columns + c];
           for (size_t e = 0; e < s_.head_dim; ++e) {
-            scratch_.sum[i * sum_stride + e] += total * value[e / kPanelOutputs * segment.cache->value_panel_stride() +
-                                                              e % kPanelOutputs * kPanelDepth];
+            scratch_.sum[i * sum_stride + e] +=
+                total * value[e / kPanelOutputs * segment.cache->value_panel_stride() +
+                              e % kPanelOutputs * kPanelDepth];
           }
         }
       });
@@ -238,7 +250,8 @@ class Task {
   template <typename F>
   void for_segments(const F& f) const {
     for (size_t n = 0; n < summaries_.count; ++n) f(summaries_.list[n], summaries_.list[n].column);
-    for (size_t n = 0; n < window_.count; ++n) f(window_.list[n], summaries_.columns + window_.list[n].column);
+    for (size_t n = 0; n < window_.count; ++n)
+      f(window_.list[n], summaries_.columns + window_.list[n].column);
   }
 
   const Kernels& kernels_;
@@ -274,7 +287,8 @@ void CpuBackend::causal_attend(Stream& stream, const CausalLayer& layer, const C
       Carver carver(cpu.workspace() + thread * scratch_bytes);
       Scratch scratch(s, kernels_.gemm, &carver);
       const size_t first = task % tiles * kTile;
-      Task<Cache>(kernels_, layer, step, state, view, scratch, task / tiles, first, std::min(kTile, step.rows - first))
+      Task<Cache>(kernels_, layer, step, state, view, scratch, task / tiles, first,
+                  std::min(kTile, step.rows - first))
           .run(y);
     });
   });

@@ -31,11 +31,11 @@ struct GroupExtents {
   }
 };
 
-// The columns of a group's score rows: the global keys, the group's own keys without the masked ones, padding to a
-// multiple of 16.
+// The columns of a group's score rows: the global keys, the group's own keys without the masked ones, padding
+// to a multiple of 16.
 struct GroupColumns {
-  int32_t* row;          // [columns]: of the store; -1: padding
-  AddRun* bias;          // [group_keys] at most: where the biases go
+  int32_t* row;  // [columns]: of the store; -1: padding
+  AddRun* bias;  // [group_keys] at most: where the biases go
   size_t keys = 0, columns = 0, bias_runs = 0;
 
   GroupColumns(const GroupedAttention& a, const GroupExtents& e, Carver* carver) {
@@ -127,8 +127,8 @@ struct GroupPanels {
   }
 
   // Columns c .. c + 3. Padding holds any row: its weight is zero.
-  void gather(const GroupedAttention& a, const GroupExtents& e, const Int8Rows& rows, const GroupColumns& columns,
-              size_t head, size_t c) const {
+  void gather(const GroupedAttention& a, const GroupExtents& e, const Int8Rows& rows,
+              const GroupColumns& columns, size_t head, size_t c) const {
     const int8_t* values[kPanelDepth];
     for (size_t t = 0; t < kPanelDepth; ++t) {
       const int32_t row = columns.row[c + t];

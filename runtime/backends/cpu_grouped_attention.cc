@@ -62,17 +62,19 @@ struct Queries {
 void add_bias(const RowKernels& kernels, const GroupedAttention& a, const GroupColumns& columns, size_t head,
               size_t query, float* scores) {
   const size_t runs = (a.group_keys + a.bias_run - 1) / a.bias_run;
-  kernels.add_runs(a.bias + head * a.bias_stride, a.bias_offsets + query * runs, columns.bias, columns.bias_runs, scores);
+  kernels.add_runs(a.bias + head * a.bias_stride, a.bias_offsets + query * runs, columns.bias,
+                   columns.bias_runs, scores);
 }
 
-void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e, const GroupColumns& columns,
-                 const GroupPanels& panels, const TileScratch& scratch, size_t head, const Queries& queries) {
+void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e,
+                 const GroupColumns& columns, const GroupPanels& panels, const TileScratch& scratch,
+                 size_t head, const Queries& queries) {
   if (queries.count == 0) return;
   const size_t packed_bytes = kernels.gemm.packed_row_bytes(e.dim), n = columns.columns;
   for (size_t i = 0, run; i < queries.count; i += run) {
     for (run = 1; i + run < queries.count && queries.row[i + run] == queries.row[i] + run;) ++run;
-    kernels.gemm.pack_rows(a.query + queries.row[i] * a.query_stride + head * e.dim, a.query_stride, run, e.dim,
-                           scratch.packed + i * packed_bytes, scratch.row_scale + i);
+    kernels.gemm.pack_rows(a.query + queries.row[i] * a.query_stride + head * e.dim, a.query_stride, run,
+                           e.dim, scratch.packed + i * packed_bytes, scratch.row_scale + i);
   }
   kernels.gemm.gemm(scratch.packed, scratch.row_scale, queries.count, panels.keys(e, n), 0, panel_count(n),
                     scratch.scores, n);
@@ -83,8 +85,8 @@ void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupE
     scale[i] = kernels.rows.softmax_weights(scores, panels.value_scale, n, scratch.weight + i * n);
   }
   std::memset(scratch.sum, 0, queries.count * e.value_dim * sizeof(int32_t));
-  kernels.attn.weighted_sum(scratch.weight, n, queries.count, panels.value, e.columns * kPanelOutputs, n, e.dim,
-                            scratch.sum, e.value_dim);
+  kernels.attn.weighted_sum(scratch.weight, n, queries.count, panels.value, e.columns * kPanelOutputs, n,
+                            e.dim, scratch.sum, e.value_dim);
   for (size_t i = 0; i < queries.count; ++i) {
     scale_to_float(scale[i], scratch.sum + i * e.value_dim, e.dim,
                    a.out + queries.row[i] * a.out_stride + head * e.dim);
@@ -92,8 +94,8 @@ void attend_int8(const Kernels& kernels, const GroupedAttention& a, const GroupE
 }
 
 // The same in float32, one query at a time.
-void attend_float(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e, const GroupColumns& columns,
-                  float* scores, size_t head, const Queries& queries) {
+void attend_float(const Kernels& kernels, const GroupedAttention& a, const GroupExtents& e,
+                  const GroupColumns& columns, float* scores, size_t head, const Queries& queries) {
   const FloatRows rows(a.store);
   const size_t width = a.store.width(), offset = head * e.dim;
   for (size_t i = 0; i < queries.count; ++i) {
@@ -211,7 +213,8 @@ void CpuBackend::grouped_attention(Stream& stream, const GroupedAttention& a) {
       cpu.parallel(heads * panels, [&](size_t task, size_t) {
         const size_t head = task / panels, first = task % panels * kPanelOutputs;
         const GroupPanels keys = workspace.group(a, e, head).panels;
-        for (size_t c = first; c < first + kPanelOutputs; c += kPanelDepth) keys.gather(a, e, rows, columns, head, c);
+        for (size_t c = first; c < first + kPanelOutputs; c += kPanelDepth)
+          keys.gather(a, e, rows, columns, head, c);
       });
     }
     cpu.parallel(heads * e.tiles, [&](size_t task, size_t thread) {
@@ -233,7 +236,8 @@ void CpuBackend::grouped_attention(Stream& stream, const GroupedAttention& a) {
       if (a.store.int8) {
         const Int8Rows rows(a.store);
         size_t c = group == first ? 0 : a.globals / kPanelDepth * kPanelDepth;
-        for (; c < keys.columns.columns; c += kPanelDepth) keys.panels.gather(a, e, rows, keys.columns, head, c);
+        for (; c < keys.columns.columns; c += kPanelDepth)
+          keys.panels.gather(a, e, rows, keys.columns, head, c);
       }
       for (size_t tile = 0; tile < e.tiles; ++tile) attend(keys, thread, head, group, tile);
     }

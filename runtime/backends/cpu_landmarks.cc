@@ -8,8 +8,8 @@
 namespace lsrt {
 namespace {
 
-// Rows of one task, whose sums are taken alone before they join those of the rows before. Fixed, so that results do not
-// depend on the number of threads or on how rows are cut into launches.
+// Rows of one task, whose sums are taken alone before they join those of the rows before. Fixed, so that
+// results do not depend on the number of threads or on how rows are cut into launches.
 constexpr size_t kTaskRows = Landmarks::kRowBlock;
 
 struct Workspace {
@@ -30,11 +30,13 @@ struct Workspace {
 };
 
 // The landmarks of one head over the rows of one task alone.
-void sum_task(const Kernels& kernels, const Landmarks& l, const Workspace& w, size_t task, size_t head, float* weight) {
+void sum_task(const Kernels& kernels, const Landmarks& l, const Workspace& w, size_t task, size_t head,
+              float* weight) {
   const size_t first = task * kTaskRows, rows = std::min(kTaskRows, l.rows - first), pair = 2 * l.head_dim;
   const size_t at = (task * l.heads + head) * l.rank;
   float* key_value = weight + kTaskRows * l.rank;
-  for (size_t t = 0; t < rows; ++t) {  // side by side, so that they stay in the L1 cache while all landmarks pass
+  for (size_t t = 0; t < rows;
+       ++t) {  // side by side, so that they stay in the L1 cache while all landmarks pass
     const size_t from = (first + t) * l.stride + head * l.head_dim;
     std::memcpy(key_value + t * pair, l.key + from, l.head_dim * sizeof(float));
     std::memcpy(key_value + t * pair + l.head_dim, l.value + from, l.head_dim * sizeof(float));
@@ -44,7 +46,8 @@ void sum_task(const Kernels& kernels, const Landmarks& l, const Workspace& w, si
   kernels.attn.weighted_rows(weight, l.rank, key_value, pair, rows, l.rank, pair, w.sums + at * pair, pair);
 }
 
-// One landmark: the tasks' sums join those of the rows before, each with its share in the softmax over all of them.
+// One landmark: the tasks' sums join those of the rows before, each with its share in the softmax over all of
+// them.
 void join_tasks(const RowKernels& kernels, const Landmarks& l, const Workspace& w, size_t head, size_t j) {
   const size_t width = l.heads * l.head_dim, at = head * l.rank + j, offset = j * width + head * l.head_dim;
   float *largest = l.running + at, *total = largest + l.heads * l.rank;

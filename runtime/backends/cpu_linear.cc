@@ -1,5 +1,5 @@
-// Linear layers on the CPU. Int8: rows are quantized to 8 bits and multiplied with the model's panels, in place.
-// Float32 (the reference path): XNNPACK, which packs a copy of the weights.
+// Linear layers on the CPU. Int8: rows are quantized to 8 bits and multiplied with the model's panels, in
+// place. Float32 (the reference path): XNNPACK, which packs a copy of the weights.
 #include <xnnpack.h>
 
 #include <algorithm>
@@ -48,11 +48,12 @@ Result<const Linear*> CpuBackend::prepare(const LinearView& view) {
     }
     const float infinity = std::numeric_limits<float>::infinity();
     xnn_status status = xnn_create_fully_connected_nc_f32(
-        view.inputs, view.outputs, view.inputs, view.outputs, view.weight.floats(), view.bias, -infinity, infinity,
+        view.inputs, view.outputs, view.inputs, view.outputs, view.weight.floats(), view.bias, -infinity,
+        infinity,
         /*flags=*/0, /*code_cache=*/nullptr, /*weights_cache=*/nullptr, &linear->op);
     if (status != xnn_status_success) {
-      return fail(Error::kMemory, "XNNPACK cannot prepare a %zu x %zu layer (status %d)", view.outputs, view.inputs,
-                  static_cast<int>(status));
+      return fail(Error::kMemory, "XNNPACK cannot prepare a %zu x %zu layer (status %d)", view.outputs,
+                  view.inputs, static_cast<int>(status));
     }
     slot = std::move(linear);
   }
@@ -62,11 +63,12 @@ Result<const Linear*> CpuBackend::prepare(const LinearView& view) {
 }
 
 size_t CpuBackend::linear_workspace_bytes(const Linear& linear, size_t rows, size_t) const {
-  return round_up(rows * sizeof(RowScale), kWeightAlignment) + rows * kernels_.gemm.packed_row_bytes(linear.inputs);
+  return round_up(rows * sizeof(RowScale), kWeightAlignment) +
+         rows * kernels_.gemm.packed_row_bytes(linear.inputs);
 }
 
-void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, size_t rows, Activation activation,
-                        float* y) {
+void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, size_t rows,
+                        Activation activation, float* y) {
   const CpuStream& cpu = static_cast<CpuStream&>(stream);
   const size_t inputs = linear.inputs, outputs = linear.outputs;
   const size_t row_blocks = (rows + kRowBlock - 1) / kRowBlock;
@@ -79,7 +81,8 @@ void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, si
     (void)xnn_setup_fully_connected_nc_f32(xnn->op, x, y);
     (void)xnn_run_operator(xnn->op, cpu.xnnpack_pool());
     if (activation != Activation::kNone) {
-      cpu.parallel(rows, [&](size_t i, size_t) { activate(kernels_.rows, activation, y + i * outputs, outputs); });
+      cpu.parallel(rows,
+                   [&](size_t i, size_t) { activate(kernels_.rows, activation, y + i * outputs, outputs); });
     }
     return;
   }
@@ -92,8 +95,8 @@ void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, si
 
   cpu.parallel(row_blocks, [&](size_t block, size_t) {
     size_t first = block * kRowBlock;
-    kernels_.gemm.pack_rows(x + first * inputs, inputs, block_rows(block), inputs, packed + first * packed_bytes,
-                            row_scale + first);
+    kernels_.gemm.pack_rows(x + first * inputs, inputs, block_rows(block), inputs,
+                            packed + first * packed_bytes, row_scale + first);
   });
 
   // With one block of rows every thread gets a share of the panels, else tasks are sized for the cache.
@@ -107,10 +110,11 @@ void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, si
     size_t begin = task / row_blocks * task_panels, end = std::min(panels, begin + task_panels);
     size_t column = begin * kPanelOutputs, columns = std::min(outputs, end * kPanelOutputs) - column;
     float* out = y + first * outputs + column;
-    kernels_.gemm.gemm(packed + first * packed_bytes, row_scale + first, block_rows(block), weights, begin, end, out,
-                       outputs);
+    kernels_.gemm.gemm(packed + first * packed_bytes, row_scale + first, block_rows(block), weights, begin,
+                       end, out, outputs);
     if (activation != Activation::kNone) {
-      for (size_t i = 0; i < block_rows(block); ++i) activate(kernels_.rows, activation, out + i * outputs, columns);
+      for (size_t i = 0; i < block_rows(block); ++i)
+        activate(kernels_.rows, activation, out + i * outputs, columns);
     }
   });
 }

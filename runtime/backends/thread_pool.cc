@@ -9,8 +9,8 @@
 namespace lsrt {
 namespace {
 
-// Looks at the clock of a token: loops follow each other within microseconds, so a worker looks out for the next one for a
-// while, then lets others run, then sleeps.
+// Looks at the clock of a token: loops follow each other within microseconds, so a worker looks out for the
+// next one for a while, then lets others run, then sleeps.
 constexpr int kSpins = 4000;
 constexpr int kYields = 200;
 
@@ -47,8 +47,8 @@ ThreadPool::~ThreadPool() {
 uint64_t ThreadPool::work_off(size_t thread) {
   uint64_t ticket = ticket_.load();
   for (;;) {
-    // A successful exchange proves that the loop was still in progress when these were read: the next loop cannot
-    // begin before the claimed item is done.
+    // A successful exchange proves that the loop was still in progress when these were read: the next loop
+    // cannot begin before the claimed item is done.
     const Work work = work_.load(std::memory_order_relaxed);
     const void* context = context_.load(std::memory_order_relaxed);
     const size_t items = items_.load(std::memory_order_relaxed), item = item_of(ticket);
@@ -70,8 +70,8 @@ void ThreadPool::run(size_t n, Work work, const void* context) {
     for (size_t i = 0; i < n; ++i) work(context, i, 0);
     return;
   }
-  // No item can be claimed between loops: the old ticket is past the old number of items, and a worker that reads the new
-  // number with the old ticket fails to exchange it.
+  // No item can be claimed between loops: the old ticket is past the old number of items, and a worker that
+  // reads the new number with the old ticket fails to exchange it.
   const uint64_t next = (loop_of(ticket_.load()) + 1) << kItemBits;
   ticket_.store(next | UINT32_MAX);  // closes the old loop for claimers that read what follows
   done_.store(0);
