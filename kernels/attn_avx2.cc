@@ -55,6 +55,7 @@ void half_panel(const Sums& s, size_t rows, size_t e) {
 
 void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const int8_t* values,
                   size_t panel_stride, size_t count, size_t d_head, int32_t* acc, size_t ld_acc) {
+  if (count == 0) return;
   const Sums s = {(const int16_t*)weight, ld_weight, values, panel_stride, count / kPanelDepth, acc, ld_acc};
   for (size_t e = 0; e < d_head; e += kPanelOutputs) {
     switch (rows) {

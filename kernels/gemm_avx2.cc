@@ -40,32 +40,36 @@ struct Product {
   const int16_t* packed;
   size_t row_values;
   const RowScale* row_scale;
-  PanelWeights weights;
-  size_t groups;
+  const int8_t* weights;
+  const float *scale, *bias;
+  size_t outputs, groups;
   size_t first_output;  // that of out[0]
   float* out;
   size_t ld;
 };
 
-// Outputs n .. n + 7 (+ 8 with kHalves = 2) of kRows rows: the tile, then scale, bias, store.
-template <size_t kRows, size_t kHalves>
+const float kNoBias[kPanelOutputs] = {};
+
+// Outputs n .. n + 7 (+ 8 with kHalves = 2) of kRows rows: the tile, then scale, bias, store. kWhole: all of
+// these outputs exist.
+template <size_t kRows, size_t kHalves, bool kWhole>
 inline __attribute__((always_inline)) void tile_outputs(const Product& p, size_t row, size_t n) {
-  const int8_t* w = p.weights.data + n / kPanelOutputs * (p.groups * 64) + n % kPanelOutputs * kPanelDepth;
+  const int8_t* w = p.weights + n / kPanelOutputs * (p.groups * 64) + n % kPanelOutputs * kPanelDepth;
   __m256i sums[kRows][kHalves];
   tile<kRows, kHalves>(p.packed + row * p.row_values, p.row_values, w, p.groups, sums);
 #pragma GCC unroll 2
   for (size_t h = 0; h < kHalves; ++h, n += 8) {
-    if (n >= p.weights.outputs) break;
-    const bool whole = n + 8 <= p.weights.outputs;
-    const __m256i mask = tail_mask(whole ? 8 : p.weights.outputs - n);
-    const __m256 scale = _mm256_loadu_ps(p.weights.scale + n);
-    const __m256 bias = p.weights.bias ? _mm256_maskload_ps(p.weights.bias + n, mask) : _mm256_setzero_ps();
+    if (!kWhole && n >= p.outputs) break;
+    const __m256i mask = kWhole ? _mm256_setzero_si256() : tail_mask(n + 8 <= p.outputs ? 8 : p.outputs - n);
+    const float* from = p.bias ? p.bias + n : kNoBias;
+    const __m256 scale = _mm256_loadu_ps(p.scale + n);
+    const __m256 bias = kWhole ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, mask);
     float* out = p.out + row * p.ld + (n - p.first_output);
 #pragma GCC unroll 6
     for (size_t r = 0; r < kRows; ++r, out += p.ld) {
       const __m256 row_scale = _mm256_mul_ps(_mm256_set1_ps(p.row_scale[row + r].scale), scale);
       const __m256 v = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums[r][h]), row_scale), bias);
-      if (whole) {
+      if (kWhole) {
         _mm256_storeu_ps(out, v);
       } else {
         _mm256_maskstore_ps(out, mask, v);
@@ -74,28 +78,30 @@ inline __attribute__((always_inline)) void tile_outputs(const Product& p, size_t
   }
 }
 
-void few_rows(const Product p, size_t rows, size_t n) {
+template <bool kWhole>
+void few_rows(const Product& p, size_t rows, size_t n) {
   switch (rows) {
     case 1:
-      return tile_outputs<1, 2>(p, 0, n);
+      return tile_outputs<1, 2, kWhole>(p, 0, n);
     case 2:
-      return tile_outputs<2, 2>(p, 0, n);
+      return tile_outputs<2, 2, kWhole>(p, 0, n);
   }
 }
 
+template <bool kWhole>
 void half_panel(const Product p, size_t row, size_t end, size_t n) {
-  for (; row + kTileRows <= end; row += kTileRows) tile_outputs<kTileRows, 1>(p, row, n);
+  for (; row + kTileRows <= end; row += kTileRows) tile_outputs<kTileRows, 1, kWhole>(p, row, n);
   switch (end - row) {
     case 1:
-      return tile_outputs<1, 1>(p, row, n);
+      return tile_outputs<1, 1, kWhole>(p, row, n);
     case 2:
-      return tile_outputs<2, 1>(p, row, n);
+      return tile_outputs<2, 1, kWhole>(p, row, n);
     case 3:
-      return tile_outputs<3, 1>(p, row, n);
+      return tile_outputs<3, 1, kWhole>(p, row, n);
     case 4:
-      return tile_outputs<4, 1>(p, row, n);
+      return tile_outputs<4, 1, kWhole>(p, row, n);
     case 5:
-      return tile_outputs<5, 1>(p, row, n);
+      return tile_outputs<5, 1, kWhole>(p, row, n);
   }
 }
 
@@ -107,7 +113,10 @@ void gemm(const void* packed, const RowScale* row_scale, size_t rows, const Pane
   const Product p = {(const int16_t*)packed,
                      row_bytes / sizeof(int16_t),
                      row_scale,
-                     weights,
+                     weights.data,
+                     weights.scale,
+                     weights.bias,
+                     weights.outputs,
                      (weights.depth + kPanelDepth - 1) / kPanelDepth,
                      panel_begin * kPanelOutputs,
                      out,
@@ -115,14 +124,18 @@ void gemm(const void* packed, const RowScale* row_scale, size_t rows, const Pane
   size_t end = panel_end * kPanelOutputs;
   if (end > weights.outputs) end = weights.outputs;
   if (rows <= 2) {
-    for (size_t n = p.first_output; n < end; n += kPanelOutputs) few_rows(p, rows, n);
+    size_t n = p.first_output;
+    for (; n + kPanelOutputs <= end; n += kPanelOutputs) few_rows<true>(p, rows, n);
+    if (n < end) few_rows<false>(p, rows, n);
     return;
   }
   size_t block = kRowBlockBytes / row_bytes / kTileRows * kTileRows;
   if (block < kTileRows) block = kTileRows;
   for (size_t row = 0; row < rows; row += block) {
     const size_t row_end = row + block < rows ? row + block : rows;
-    for (size_t n = p.first_output; n < end; n += 8) half_panel(p, row, row_end, n);
+    size_t n = p.first_output;
+    for (; n + 8 <= end; n += 8) half_panel<true>(p, row, row_end, n);
+    if (n < end) half_panel<false>(p, row, row_end, n);
   }
 }
 

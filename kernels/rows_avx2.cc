@@ -77,17 +77,23 @@ void add(const float* x, size_t n, float* y) {
       n, [&](size_t i, size_t, auto at) { at.store(y + i, _mm256_add_ps(at.load(y + i), at.load(x + i))); });
 }
 
+// A run's last eight sums are taken before the others are stored and stored after them, where they overlap:
+// masked stores are slow.
 void add_runs(const float* x, const int32_t* offset, const AddRun* runs, size_t n, float* y) {
   for (const AddRun* run = runs; run < runs + n; ++run) {
     const float* from = x + offset[run->index] + run->from;
     float* to = y + run->to;
-    size_t i = 0;
-    for (; i + 8 <= run->count; i += 8) {
+    const size_t count = run->count;
+    if (count < 8) {
+      for (size_t i = 0; i < count; ++i) to[i] += from[i];
+      continue;
+    }
+    const size_t rest = count - 8;
+    const __m256 last = _mm256_add_ps(_mm256_loadu_ps(to + rest), _mm256_loadu_ps(from + rest));
+    for (size_t i = 0; i < rest; i += 8) {
       _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_loadu_ps(to + i), _mm256_loadu_ps(from + i)));
     }
-    if (i == run->count) continue;
-    const Part rest(run->count - i);
-    rest.store(to + i, _mm256_add_ps(rest.load(to + i), rest.load(from + i)));
+    _mm256_storeu_ps(to + rest, last);
   }
 }
 
@@ -174,18 +180,26 @@ float quantize_symmetric(const float* x, size_t n, int8_t* q) {
     return 0.0f;
   }
   const __m256 inverse = _mm256_set1_ps(127.0f / peak);
-  for_each8(n, [&](size_t i, size_t, auto at) {
-    const __m256 v = _mm256_max_ps(_mm256_mul_ps(at.load(x + i), inverse), _mm256_set1_ps(-127.0f));
-    const __m256i rounded = _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(127.0f)));
+  const auto round8 = [&](__m256 v) {
+    v = _mm256_max_ps(_mm256_mul_ps(v, inverse), _mm256_set1_ps(-127.0f));
+    return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(127.0f)));
+  };
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const __m256i a = _mm256_packs_epi32(round8(_mm256_loadu_ps(x + i)), round8(_mm256_loadu_ps(x + i + 8)));
+    const __m256i b =
+        _mm256_packs_epi32(round8(_mm256_loadu_ps(x + i + 16)), round8(_mm256_loadu_ps(x + i + 24)));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((__m256i*)(q + i), _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order));
+  }
+  for (; i < n; i += 8) {
+    const size_t left = n - i < 8 ? n - i : 8;
+    const __m256i rounded = round8(_mm256_maskload_ps(x + i, tail_mask(left)));
     const __m128i words =
         _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
     const __m128i bytes = _mm_packs_epi16(words, words);
-    if (i + 8 <= n) {
-      _mm_storel_epi64((__m128i*)(q + i), bytes);
-    } else {
-      memcpy(q + i, &bytes, n - i);
-    }
-  });
+    memcpy(q + i, &bytes, left);
+  }
   return scale;
 }
 

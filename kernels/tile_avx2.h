@@ -20,34 +20,42 @@ inline __attribute__((always_inline)) void add_in_place(__m256i& sum, __m256i v)
   __asm__ volatile("vpaddd %1, %0, %0" : "+x"(sum) : "x"(v));
 }
 
-// sums[r][half] = the 8 sums of row a + r * lda with outputs 8 * half .. 8 * half + 7 of one panel, over
-// `groups` groups of 4 depth. kHalves = 1: only the half that w points to. The 16 registers allow 6 x 1
-// tiles: 12 accumulators (4 outputs of 2 half sums each), 2 widened weights, one broadcast activation, one
-// product. About 7.5 cycles a group on Zen 3, where multiplies and additions are the limit and widening is
-// free.
-template <size_t kRows, size_t kHalves>
-inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, const int8_t* w, size_t groups,
-                                                __m256i (&sums)[kRows][kHalves]) {
-  __m256i acc[kRows][2 * kHalves];
-#pragma GCC unroll 6
-  for (size_t r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (size_t j = 0; j < 2 * kHalves; ++j) acc[r][j] = _mm256_setzero_si256();
-  }
-  for (size_t g = 0; g < groups; ++g) {
-    // With few rows the weights arrive from memory: fetch them further ahead than the CPU does by itself.
-    if constexpr (kHalves == 2) _mm_prefetch((const char*)(w + 64 * g + kPrefetchBytes), _MM_HINT_T0);
+// One group of depth: the sums of two products of 4 outputs with one row each, put or added to acc[row].
+template <size_t kRows, size_t kHalves, bool kFirst>
+inline __attribute__((always_inline)) void add_group(const int16_t* a, size_t lda, const int8_t* w,
+                                                     __m256i (&acc)[kRows][2 * kHalves]) {
 #pragma GCC unroll 2
-    for (size_t h = 0; h < kHalves; ++h) {
-      const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(w + 64 * g + 32 * h)));
-      const __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(w + 64 * g + 32 * h + 16)));
+  for (size_t h = 0; h < kHalves; ++h) {
+    const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(w + 32 * h)));
+    const __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(w + 32 * h + 16)));
 #pragma GCC unroll 6
-      for (size_t r = 0; r < kRows; ++r) {
-        const __m256i x = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i*)(a + r * lda + 4 * g)));
+    for (size_t r = 0; r < kRows; ++r) {
+      const __m256i x = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i*)(a + r * lda)));
+      if (kFirst) {
+        acc[r][2 * h] = _mm256_madd_epi16(x, w0);
+        acc[r][2 * h + 1] = _mm256_madd_epi16(x, w1);
+      } else {
         add_in_place(acc[r][2 * h], _mm256_madd_epi16(x, w0));
         add_in_place(acc[r][2 * h + 1], _mm256_madd_epi16(x, w1));
       }
     }
+  }
+}
+
+// sums[r][half] = the 8 sums of row a + r * lda with outputs 8 * half .. 8 * half + 7 of one panel, over
+// `groups` groups of 4 depth, at least one. kHalves = 1: only the half that w points to. The 16 registers
+// allow 6 x 1 tiles: 12 accumulators (4 outputs of 2 half sums each), 2 widened weights, one broadcast
+// activation, one product. About 7.4 cycles a group on Zen 3, where multiplies and additions are the limit
+// and widening is free.
+template <size_t kRows, size_t kHalves>
+inline __attribute__((always_inline)) void tile(const int16_t* a, size_t lda, const int8_t* w, size_t groups,
+                                                __m256i (&sums)[kRows][kHalves]) {
+  __m256i acc[kRows][2 * kHalves];
+  add_group<kRows, kHalves, true>(a, lda, w, acc);
+  for (size_t g = 1; g < groups; ++g) {
+    // With few rows the weights arrive from memory: fetch them further ahead than the CPU does by itself.
+    if constexpr (kHalves == 2) _mm_prefetch((const char*)(w + 64 * g + kPrefetchBytes), _MM_HINT_T0);
+    add_group<kRows, kHalves, false>(a + 4 * g, lda, w + 64 * g, acc);
   }
 #pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {

@@ -6,13 +6,6 @@
 namespace lsrt {
 namespace {
 
-// f(first row, rows) for tiles of the rows first .. end - 1.
-template <typename F>
-void for_tiles(size_t first, size_t end, const F& f) {
-  for (; first < end; first += EncoderNetwork::kTileRows)
-    f(first, std::min(EncoderNetwork::kTileRows, end - first));
-}
-
 // f(first position, positions) for runs of positions that have rows.
 template <typename F>
 void for_runs(const PackedRows& document, const F& f) {
@@ -120,11 +113,11 @@ void EncoderNetwork::embed(const Document& document) {
 }
 
 void EncoderNetwork::run_layer(const Layer& layer) {
-  const size_t first = layer.cls ? 0 : lead_, end = lead_ + document_.rows;
+  const size_t first = layer.cls ? 0 : lead_;
   if (!layer.mixer) {
     project(layer, first);
     attend_all(layer, first);
-    feed_forward(layer, first, end);
+    feed_forward(layer, first, lead_ + document_.rows - first);
     return;
   }
   if (layer.cls) project_cls(layer);
@@ -136,66 +129,41 @@ void EncoderNetwork::run_layer(const Layer& layer) {
     attend_cls(layer);
     feed_forward(layer, 0, lead_);
   }
-  const size_t tile = std::max<size_t>(1, kTileRows / groups.queries);
+  const size_t tile = std::max<size_t>(1, LayerRunner::kTileRows / groups.queries);
   for (size_t group = 0; group < groups.count; group += tile) {
     const size_t count = std::min(tile, groups.count - group);
     if (!layer.cls) attend_groups(layer, group, count);
     const size_t row = groups.first_row(group);
-    const size_t row_end = group + count < groups.count ? groups.first_row(group + count) : document_.rows;
-    convolve(layer, row, row_end - row);
-    feed_forward(layer, lead_ + row, lead_ + row_end);
+    const size_t end = group + count < groups.count ? groups.first_row(group + count) : document_.rows;
+    convolve(layer, row, end - row);
+    feed_forward(layer, lead_ + row, end - row);
   }
 }
 
-// First pass: queries to `attention`, keys and values, after their norm, to the store and into the landmarks.
 void EncoderNetwork::project(const Layer& layer, size_t first) {
-  Backend& device = *backend_;
-  Stream& stream = *stream_;
-  const size_t stride = layer.qkv->outputs, end = lead_ + document_.rows;
-  const NormView& norm =
-      layer.mixer ? layer.mixer->norm_window : std::get<FullAttention>(layer.block->mixer).norm_keys;
-  const KeyValueStore store = store_of(layer);
-  float *key = b_.qkv + width(), *value = key + width(), *score = value + width();
-  for_tiles(first, end, [&](size_t row, size_t rows) {
-    device.add_norm(stream, layer.block->norm1, width(), nullptr, rows, b_.x + row * width(), b_.normed);
-    device.linear(stream, *layer.qkv, b_.normed, rows, Activation::kNone, b_.qkv);
-    device.copy_rows(stream, width(), b_.qkv, stride, rows, b_.attention + row * width(), width());
-    if (norm) {
-      device.layer_norm(stream, norm, width(), key, stride, rows, key, stride);
-      device.layer_norm(stream, norm, width(), value, stride, rows, value, stride);
-    }
-    device.store_key_values(stream, store, row - first, rows, key, value, stride);
-    if (layer.rank) {
-      Landmarks l = landmark_extents(layer, rows);
-      l.score = score, l.key = key, l.value = value;
-      l.first = row == first;
-      l.running = b_.landmark_state;
-      l.out_key = b_.global_key + (layer.cls ? width() : 0);
-      l.out_value = b_.global_value + (layer.cls ? width() : 0);
-      device.landmarks(stream, l);
-    }
-    if (layer.mixer && layer.mixer->kernel) {
-      device.copy_rows(stream, width(), value, stride, rows, b_.value + (row - first) * width(), width());
-    }
-  });
+  const size_t cls = layer.cls ? 1 : 0;
+  Projected to{};
+  to.store = store_of(layer);
+  to.query = b_.attention + first * width();
+  to.value = layer.mixer && layer.mixer->kernel ? b_.value : nullptr;
+  to.landmark_key = b_.global_key + cls * width(), to.landmark_value = b_.global_value + cls * width();
+  runner_.project(*backend_, *stream_, layer.prepared, layer.norm_keys(), b_.x + first * width(),
+                  lead_ + document_.rows - first, 0, to);
 }
 
 // The cls row, which no other norm has seen. Its key and value come first among the global rows.
 void EncoderNetwork::project_cls(const Layer& layer) {
-  backend_->linear(*stream_, *layer.qkv, b_.x, 1, Activation::kNone, b_.cls_qkv);
+  backend_->linear(*stream_, *layer.prepared.qkv, b_.x, 1, Activation::kNone, b_.cls_qkv);
   const float* key_value = b_.cls_qkv + width();
   backend_->copy_rows(*stream_, width(), key_value, width(), 1, b_.global_key, width());
   backend_->copy_rows(*stream_, width(), key_value + width(), width(), 1, b_.global_value, width());
 }
 
 void EncoderNetwork::store_globals(const Layer& layer) {
-  const size_t globals = layer.rank + (layer.cls ? 1 : 0);
+  const size_t globals = layer.prepared.rank + (layer.cls ? 1 : 0);
   if (globals == 0) return;
-  for (float* x : {b_.global_key, b_.global_value}) {
-    backend_->layer_norm(*stream_, layer.mixer->norm_summary, width(), x, width(), globals, x, width());
-  }
-  backend_->store_key_values(*stream_, store_of(layer), lead_ + max_length(), globals, b_.global_key,
-                             b_.global_value, width());
+  LayerRunner::store_globals(*backend_, *stream_, layer.mixer->norm_summary, store_of(layer),
+                             lead_ + max_length(), globals, b_.global_key, b_.global_value);
 }
 
 void EncoderNetwork::attend_all(const Layer& layer, size_t first) {
@@ -226,7 +194,7 @@ void EncoderNetwork::attend_cls(const Layer& layer) {
 void EncoderNetwork::convolve(const Layer& layer, size_t first, size_t rows) {
   if (!layer.mixer->kernel) return;
   Convolution c{};
-  c.heads = layer.heads, c.head_dim = layer.head_dim, c.kernel = layer.mixer->kernel;
+  c.heads = layer.prepared.heads, c.head_dim = layer.prepared.head_dim, c.kernel = layer.mixer->kernel;
   c.weight = layer.mixer->convolution;
   c.value = b_.value;
   c.row_at = b_.row_at, c.position_of = b_.position_of, c.positions = document_.positions;
@@ -235,19 +203,9 @@ void EncoderNetwork::convolve(const Layer& layer, size_t first, size_t rows) {
   backend_->convolve(*stream_, c);
 }
 
-// What follows attention, for the rows first .. end - 1 of x.
-void EncoderNetwork::feed_forward(const Layer& layer, size_t first, size_t end) {
-  Backend& device = *backend_;
-  Stream& stream = *stream_;
-  const Block& block = *layer.block;
-  for_tiles(first, end, [&](size_t row, size_t rows) {
-    float* x = b_.x + row * width();
-    device.linear(stream, *layer.out, b_.attention + row * width(), rows, Activation::kNone, b_.mixed);
-    device.add_norm(stream, block.norm2, width(), b_.mixed, rows, x, b_.normed);
-    device.linear(stream, *layer.fc1, b_.normed, rows, block.feed_forward.activation, b_.hidden);
-    device.linear(stream, *layer.fc2, b_.hidden, rows, Activation::kNone, b_.mixed);
-    device.add(stream, b_.mixed, rows * width(), x);
-  });
+void EncoderNetwork::feed_forward(const Layer& layer, size_t first, size_t rows) {
+  runner_.feed_forward(*backend_, *stream_, layer.prepared, b_.attention + first * width(), rows,
+                       b_.x + first * width());
 }
 
 }  // namespace lsrt

@@ -5,10 +5,6 @@
 // length, and the results equal those of the same document padded and masked. Each block chooses its mixer.
 // In an EncoderLongShort block the cls row is not normed before the mixer and attends to what the mixer made
 // of the others; in a FullAttention block it is a row like any other.
-//
-// A layer passes over the document twice, tile by tile: the first pass leaves queries, stored keys and
-// values, and the landmarks; the second one attends and runs all that follows. Only these and the rows
-// themselves exist for the whole document; everything else is as large as a tile and stays in the cache.
 #pragma once
 
 #include <memory>
@@ -17,6 +13,7 @@
 #include "runtime/backend.h"
 #include "runtime/carver.h"
 #include "runtime/classifier_head.h"
+#include "runtime/layer_runner.h"
 #include "runtime/sequence_groups.h"
 
 namespace lsrt {
@@ -55,17 +52,16 @@ class EncoderNetwork {
   // [encoded_rows(), width]: the rows after the last norm, zero where the mask is.
   Status run(const Document* documents, float* logits, float* const* encoded);
 
-  static constexpr size_t kTileRows = 3 * Landmarks::kRowBlock;
-
  private:
   struct Layer {
-    const Block* block;
+    PreparedBlock prepared;
     const EncoderLongShort* mixer;  // null: full attention
-    const Linear *qkv, *out, *fc1, *fc2;
-    size_t heads, head_dim, rank;
-    size_t grouping;  // of groupings_, unless full
-    bool int8;
-    bool cls;  // the cls row is there, as row 0
+    size_t grouping;                // of groupings_, unless full
+    bool cls;                       // the cls row is there, as row 0
+
+    const NormView& norm_keys() const {
+      return mixer ? mixer->norm_window : std::get<FullAttention>(prepared.block->mixer).norm_keys;
+    }
   };
   struct Grouping {
     SequenceGroups groups;           // on the host
@@ -81,12 +77,7 @@ class EncoderNetwork {
     float* value;                      // [max_length, width]: where a layer has a convolution
     void* store;                       // keys and values of all rows, the cls row and the landmarks
     float *global_key, *global_value;  // [1 + rank, width]: of the cls row and the landmarks
-    float* landmark_state;             // Landmarks::running
     float* cls_qkv;                    // [qkv width]
-    float* normed;                     // [tile, width]
-    float* qkv;                        // [tile, 3 width + heads * rank]
-    float* mixed;                      // [tile, width]: output of the mixer, then of the feed-forward
-    float* hidden;                     // [tile, feed-forward width]
     float* features;                   // [documents, width]
     float* pair;                       // [4 width]: what the head compares
     float* head;                       // scratch of the head
@@ -105,7 +96,6 @@ class EncoderNetwork {
   // Extents, without pointers to activations, for the document at hand.
   KeyValueStore store_of(const Layer& layer) const;
   GroupedAttention attention_extents(const Layer& layer) const;
-  Landmarks landmark_extents(const Layer& layer, size_t rows) const;
   ClsAttention cls_extents(const Layer& layer) const;
 
   Status check(const Document& document, size_t index) const;
@@ -119,12 +109,13 @@ class EncoderNetwork {
   void attend_groups(const Layer& layer, size_t first_group, size_t groups);
   void attend_cls(const Layer& layer);
   void convolve(const Layer& layer, size_t first, size_t rows);
-  void feed_forward(const Layer& layer, size_t first, size_t end);
+  void feed_forward(const Layer& layer, size_t first, size_t rows);
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Backend> backend_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<HeadRunner> head_;
+  LayerRunner runner_;
   std::vector<Layer> layers_;
   std::vector<Grouping> groupings_;
   size_t lead_ = 0;  // rows in front of the tokens: 1 where the model has a cls row

@@ -25,8 +25,10 @@ Status EncoderNetwork::prepare(const ClassifierOptions& options) {
   for (Grouping& grouping : groupings_) grouping.groups.count = grouping.groups.most(max_length());
   workspace_bytes_ = head_->workspace_bytes(1, options.threads);
   for (const Layer& layer : layers_) {
+    runner_.reserve(*backend_, layer.prepared, lead_ + max_length(), options.threads);
     workspace_bytes_ = std::max(workspace_bytes_, layer_workspace_bytes(layer, options.threads));
   }
+  workspace_bytes_ = std::max(workspace_bytes_, runner_.workspace_bytes());
   Carver host(nullptr), device(nullptr);
   place(&host, &device);
   host_bytes_ = host.used();
@@ -40,28 +42,19 @@ Status EncoderNetwork::add_layer(const Block& block, bool cls) {
                 layers_.size(), static_cast<unsigned>(block.residual));
   }
   Layer layer{};
-  layer.block = &block;
   layer.cls = cls;
   layer.mixer = std::get_if<EncoderLongShort>(&block.mixer);
-  const LinearView *qkv, *out;
   if (layer.mixer) {
-    const EncoderLongShort& mixer = *layer.mixer;
-    layer.heads = mixer.heads, layer.head_dim = mixer.head_dim, layer.rank = mixer.rank;
-    qkv = &mixer.qkv, out = &mixer.out;
-    const SequenceGroups groups(mixer);
+    LSRT_ASSIGN(layer.prepared, PreparedBlock::prepare(*backend_, block, *layer.mixer));
+    layer.prepared.rank = layer.mixer->rank;
+    const SequenceGroups groups(*layer.mixer);
     auto same = [&](const Grouping& g) { return g.groups.same_cut(groups); };
     layer.grouping = std::find_if(groupings_.begin(), groupings_.end(), same) - groupings_.begin();
     if (layer.grouping == groupings_.size()) groupings_.push_back({groups, nullptr, nullptr});
   } else {
-    const FullAttention& mixer = std::get<FullAttention>(block.mixer);
-    layer.heads = mixer.heads, layer.head_dim = mixer.head_dim;
-    qkv = &mixer.qkv, out = &mixer.out;
+    LSRT_ASSIGN(layer.prepared,
+                PreparedBlock::prepare(*backend_, block, std::get<FullAttention>(block.mixer)));
   }
-  layer.int8 = qkv->weight.type == DataType::kInt8;
-  LSRT_ASSIGN(layer.qkv, backend_->prepare(*qkv));
-  LSRT_ASSIGN(layer.out, backend_->prepare(*out));
-  LSRT_ASSIGN(layer.fc1, backend_->prepare(block.feed_forward.fc1));
-  LSRT_ASSIGN(layer.fc2, backend_->prepare(block.feed_forward.fc2));
   layers_.push_back(layer);
   return Status();
 }
@@ -71,11 +64,6 @@ size_t EncoderNetwork::layer_workspace_bytes(const Layer& layer, size_t threads)
   size_t bytes = backend_->grouped_attention_workspace_bytes(attention, threads);
   attention.groups = 1;  // documents of one group are attended to in another way
   bytes = std::max(bytes, backend_->grouped_attention_workspace_bytes(attention, threads));
-  for (const Linear* linear : {layer.qkv, layer.out, layer.fc1, layer.fc2}) {
-    bytes = std::max(bytes, backend_->linear_workspace_bytes(*linear, kTileRows, threads));
-  }
-  if (layer.rank)
-    bytes = std::max(bytes, backend_->landmarks_workspace_bytes(landmark_extents(layer, kTileRows), threads));
   if (layer.cls)
     bytes = std::max(bytes, backend_->cls_attention_workspace_bytes(cls_extents(layer), threads));
   return bytes;
@@ -84,14 +72,12 @@ size_t EncoderNetwork::layer_workspace_bytes(const Layer& layer, size_t threads)
 // Places tables that are built on the host, and their twins and all activations on the device.
 void EncoderNetwork::place(Carver* host, Carver* device) {
   const size_t length = max_length(), rows = lead_ + length;
-  size_t qkv_width = 0, hidden_width = 0, globals = 0, store_bytes = 0, landmark_floats = 0;
+  size_t qkv_width = 0, globals = 0, store_bytes = 0;
   bool convolution = false;
   for (const Layer& layer : layers_) {
-    qkv_width = std::max(qkv_width, layer.qkv->outputs);
-    hidden_width = std::max(hidden_width, layer.fc1->outputs);
-    globals = std::max(globals, 1 + layer.rank);
+    qkv_width = std::max(qkv_width, layer.prepared.qkv->outputs);
+    globals = std::max(globals, 1 + layer.prepared.rank);
     store_bytes = std::max(store_bytes, backend_->key_value_bytes(store_of(layer)));
-    landmark_floats = std::max(landmark_floats, landmark_extents(layer, 0).running_floats());
     convolution = convolution || (layer.mixer && layer.mixer->kernel);
   }
   document_.row_at = host->take<int32_t>(rows);
@@ -105,7 +91,6 @@ void EncoderNetwork::place(Carver* host, Carver* device) {
     grouping.query_rows = device->take<int32_t>(queries);
     grouping.key_rows = device->take<int32_t>(keys);
   }
-  const size_t tile = std::min(kTileRows, rows);
   b_.tokens = device->take<int32_t>(length);
   b_.row_at = device->take<int32_t>(length);
   b_.position_of = device->take<int32_t>(length);
@@ -116,12 +101,8 @@ void EncoderNetwork::place(Carver* host, Carver* device) {
   b_.store = device->take<uint8_t>(store_bytes);
   b_.global_key = device->take<float>(globals * width());
   b_.global_value = device->take<float>(globals * width());
-  b_.landmark_state = device->take<float>(landmark_floats);
   b_.cls_qkv = device->take<float>(qkv_width);
-  b_.normed = device->take<float>(tile * width());
-  b_.qkv = device->take<float>(tile * qkv_width);
-  b_.mixed = device->take<float>(tile * width());
-  b_.hidden = device->take<float>(tile * hidden_width);
+  runner_.place(device);
   b_.features = device->take<float>(documents() * width());
   b_.pair = device->take<float>(4 * width());
   b_.head = device->take<float>(head_->scratch_floats(1));
@@ -131,7 +112,9 @@ void EncoderNetwork::place(Carver* host, Carver* device) {
 // The document's rows (where the cls row is one of them, it is the first), then, from lead_ + max_length()
 // on, the global rows.
 KeyValueStore EncoderNetwork::store_of(const Layer& layer) const {
-  return {layer.heads, layer.head_dim, lead_ + max_length() + 1 + layer.rank, layer.int8, b_.store};
+  KeyValueStore store = layer.prepared.store(lead_ + max_length() + 1 + layer.prepared.rank);
+  store.memory = b_.store;
+  return store;
 }
 
 GroupedAttention EncoderNetwork::attention_extents(const Layer& layer) const {
@@ -141,7 +124,7 @@ GroupedAttention EncoderNetwork::attention_extents(const Layer& layer) const {
   if (layer.mixer) {
     const SequenceGroups& groups = groupings_[layer.grouping].groups;
     a.global_first = lead_ + max_length();
-    a.globals = layer.rank + (layer.cls ? 1 : 0);
+    a.globals = layer.prepared.rank + (layer.cls ? 1 : 0);
     a.groups = groups.count, a.group_queries = groups.queries, a.group_keys = groups.group_keys();
   } else {
     a.groups = 1, a.group_queries = a.group_keys = document_.rows + (layer.cls ? 1 : 0);
@@ -149,16 +132,9 @@ GroupedAttention EncoderNetwork::attention_extents(const Layer& layer) const {
   return a;
 }
 
-Landmarks EncoderNetwork::landmark_extents(const Layer& layer, size_t rows) const {
-  Landmarks l{};
-  l.heads = layer.heads, l.head_dim = layer.head_dim;
-  l.rank = layer.rank, l.rows = rows, l.stride = layer.qkv->outputs;
-  return l;
-}
-
 ClsAttention EncoderNetwork::cls_extents(const Layer& layer) const {
   ClsAttention a{};
-  a.heads = layer.heads, a.head_dim = layer.head_dim;
+  a.heads = layer.prepared.heads, a.head_dim = layer.prepared.head_dim;
   a.rows = document_.rows, a.stride = width();
   return a;
 }

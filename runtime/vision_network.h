@@ -8,6 +8,7 @@
 #include "runtime/backend.h"
 #include "runtime/carver.h"
 #include "runtime/classifier_head.h"
+#include "runtime/layer_runner.h"
 #include "runtime/vision_layout.h"
 
 namespace lsrt {
@@ -33,19 +34,13 @@ class VisionNetwork {
              std::vector<std::vector<float>>* stages = nullptr);
 
  private:
-  // What the long-short and the full mixer have in common: full attention has one group and no landmarks.
-  struct Mixing {
-    size_t heads, head_dim, rank;
+  // Full attention has one group and no landmarks.
+  struct Layer {
+    PreparedBlock prepared;
     const NormView *norm_keys, *norm_summary;
     size_t layout;              // index in layouts_
     std::vector<float> biases;  // until create() has copied them
     const float* bias;
-    bool int8;
-  };
-  struct Layer {
-    const Block* block;
-    const Linear *qkv, *out, *fc1, *fc2;
-    Mixing mixing;
   };
   struct StagePlan {
     const PatchStem* stem;
@@ -59,21 +54,20 @@ class VisionNetwork {
     int32_t *query_rows, *key_rows, *bias_offsets;
   };
   struct Buffers {
-    float* images;     // [batch, 3, size, size]
-    float* x;          // [batch, rows, width]: the layer's input, then its output
-    float* normed;     // [batch, rows, width]
-    float* attention;  // [batch, rows, width]
-    float* mixed;  // [batch, rows, width]: output of the mixer, then of the feed-forward; embedded patches
-    float* wide;   // [batch, rows, widest]: qkv, then hidden rows of the feed-forward; patches
-    void* store;   // keys and values of one image
-    float* landmark_state;  // Landmarks::running
+    float* images;          // [batch, 3, size, size]
+    float* x;               // [batch], image_floats apart: [rows, width], a layer's input, then its output
+    float* attention;       // [rows, width] of one image: queries, then what they found; embedded patches
+    float* patches;         // [grid * grid, patch floats]
+    void* store;            // keys and values of one image and its landmarks
+    float* cls_key_value;   // [2 width]
     float* landmark_key;    // [rank, width]
     float* landmark_value;  // [rank, width]
     float* features;        // [batch, width]
     float* head_scratch;
     float* logits;  // [batch, classes]
+    size_t image_floats;
 
-    Buffers(const VisionNetwork& network, Carver* carver);
+    Buffers(VisionNetwork& network, Carver* carver);
   };
 
   VisionNetwork(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend);
@@ -83,12 +77,12 @@ class VisionNetwork {
   Status upload();
   void place_tables(Carver* carver);
   size_t workspace_bytes(const StagePlan& stage, const Layer& layer) const;
+  // Extents, without memory.
   KeyValueStore store_of(const StagePlan& stage, const Layer& layer) const;
-  Landmarks landmark_shape(const StagePlan& stage, const Layer& layer) const;
   GroupedAttention attention_shape(const StagePlan& stage, const Layer& layer) const;
-  void embed(const StagePlan& stage, size_t index, size_t count, const Buffers& b);
-  void run_layer(const StagePlan& stage, const Layer& layer, size_t count, const Buffers& b);
-  void mix(const StagePlan& stage, const Layer& layer, size_t image, const Buffers& b);
+  ClsAttention cls_shape(const StagePlan& stage, const Layer& layer) const;
+  void embed(const StagePlan& stage, size_t index, size_t image, const Buffers& b);
+  void run_layer(const StagePlan& stage, const Layer& layer, size_t image, const Buffers& b);
   void run_batch(const float* images, size_t count, float* logits, float* const* stage_rows);
 
   std::shared_ptr<const Model> model_;
@@ -98,6 +92,7 @@ class VisionNetwork {
   ClassifierOptions options_;
   std::vector<VisionLayout> layouts_;
   std::vector<Tables> layout_tables_;
+  LayerRunner runner_;
   std::vector<StagePlan> stages_;
   size_t workspace_bytes_ = 0;
   void* tables_ = nullptr;   // index lists and biases

@@ -11,33 +11,32 @@ constexpr double kMostTableElements = 1 << 30;
 
 }  // namespace
 
-VisionNetwork::Buffers::Buffers(const VisionNetwork& network, Carver* carver) {
+VisionNetwork::Buffers::Buffers(VisionNetwork& network, Carver* carver) {
   const size_t batch = network.options_.max_batch, size = network.image_size();
-  size_t narrow_floats = 0, wide_floats = 0, landmark_floats = 0, state_floats = 0, store_bytes = 0;
+  size_t widest = 0, landmark_floats = 0, patch_floats = 0, store_bytes = 0;
+  image_floats = 0;
   for (const StagePlan& stage : network.stages_) {
-    size_t widest = stage.patch_floats();
+    const size_t patches = size_t{stage.stem->grid} * stage.stem->grid;
+    widest = std::max(widest, stage.width);
+    image_floats = std::max(image_floats, stage.rows * stage.width);
+    patch_floats = std::max(patch_floats, patches * stage.patch_floats());
     for (const Layer& layer : stage.layers) {
-      widest = std::max({widest, layer.qkv->outputs, layer.fc1->outputs});
-      landmark_floats = std::max(landmark_floats, layer.mixing.rank * stage.width);
-      state_floats = std::max(state_floats, network.landmark_shape(stage, layer).running_floats());
+      landmark_floats = std::max(landmark_floats, layer.prepared.rank * stage.width);
       store_bytes = std::max(store_bytes, network.backend_->key_value_bytes(network.store_of(stage, layer)));
     }
-    narrow_floats = std::max(narrow_floats, stage.rows * stage.width);
-    wide_floats = std::max(wide_floats, stage.rows * widest);
   }
   images = carver->take<float>(batch * 3 * size * size);
-  x = carver->take<float>(batch * narrow_floats);
-  normed = carver->take<float>(batch * narrow_floats);
-  attention = carver->take<float>(batch * narrow_floats);
-  mixed = carver->take<float>(batch * narrow_floats);
-  wide = carver->take<float>(batch * wide_floats);
+  x = carver->take<float>(batch * image_floats);
+  attention = carver->take<float>(image_floats);
+  patches = carver->take<float>(patch_floats);
   store = carver->take<uint8_t>(store_bytes);
-  landmark_state = carver->take<float>(state_floats);
+  cls_key_value = carver->take<float>(2 * widest);
   landmark_key = carver->take<float>(landmark_floats);
   landmark_value = carver->take<float>(landmark_floats);
   features = carver->take<float>(batch * network.stages_.back().width);
   head_scratch = carver->take<float>(network.head_->scratch_floats(batch));
   logits = carver->take<float>(batch * network.classes());
+  network.runner_.place(carver);
 }
 
 VisionNetwork::VisionNetwork(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend)
@@ -82,39 +81,32 @@ Status VisionNetwork::prepare_stage(const Stage& stage, size_t index) {
   plan.width = stage.width;
   plan.rows = plan.stem->cls_count + size_t{plan.stem->grid} * plan.stem->grid;
   LSRT_ASSIGN(plan.projection, backend_->prepare(plan.stem->projection));
-  const size_t batch_rows = options_.max_batch * plan.rows;
   workspace_bytes_ = std::max(
-      workspace_bytes_, backend_->linear_workspace_bytes(*plan.projection, batch_rows, options_.threads));
+      workspace_bytes_, backend_->linear_workspace_bytes(*plan.projection, plan.rows, options_.threads));
   for (size_t i = 0; i < stage.blocks.size(); ++i) {
     const Block& block = stage.blocks[i];
     if (block.residual != Residual::kPreNorm) {
       return fail(Error::kUnsupported, "stage %zu, block %zu: images need pre_norm residuals", index, i);
     }
     Layer layer{};
-    layer.block = &block;
-    Mixing& mixing = layer.mixing;
     auto common = [&](const auto& mixer, size_t window) -> Status {
-      mixing.heads = mixer.heads, mixing.head_dim = mixer.head_dim;
-      mixing.int8 = mixer.qkv.weight.type == DataType::kInt8;
-      LSRT_ASSIGN(layer.qkv, backend_->prepare(mixer.qkv));
-      LSRT_ASSIGN(layer.out, backend_->prepare(mixer.out));
-      LSRT_ASSIGN(mixing.layout, find_layout(*plan.stem, window, index));
-      mixing.biases = relative_biases(mixer, layouts_[mixing.layout]);
+      LSRT_ASSIGN(layer.prepared, PreparedBlock::prepare(*backend_, block, mixer));
+      LSRT_ASSIGN(layer.layout, find_layout(*plan.stem, window, index));
+      layer.biases = relative_biases(mixer, layouts_[layer.layout]);
       return Status();
     };
     if (const auto* mixer = std::get_if<VisionLongShort>(&block.mixer)) {
       LSRT_TRY(common(*mixer, mixer->window));
-      mixing.rank = mixer->rank;
-      mixing.norm_keys = &mixer->norm_window;
-      mixing.norm_summary = &mixer->norm_summary;
+      layer.prepared.rank = mixer->rank;
+      layer.norm_keys = &mixer->norm_window;
+      layer.norm_summary = &mixer->norm_summary;
     } else {
       const auto& full = std::get<FullAttention>(block.mixer);
       LSRT_TRY(common(full, 0));
-      mixing.norm_keys = &full.norm_keys;
+      layer.norm_keys = &full.norm_keys;
     }
-    LSRT_ASSIGN(layer.fc1, backend_->prepare(block.feed_forward.fc1));
-    LSRT_ASSIGN(layer.fc2, backend_->prepare(block.feed_forward.fc2));
-    workspace_bytes_ = std::max(workspace_bytes_, workspace_bytes(plan, layer));
+    runner_.reserve(*backend_, layer.prepared, plan.rows, options_.threads);
+    workspace_bytes_ = std::max({workspace_bytes_, runner_.workspace_bytes(), workspace_bytes(plan, layer)});
     plan.layers.push_back(std::move(layer));
   }
   stages_.push_back(std::move(plan));
@@ -123,43 +115,31 @@ Status VisionNetwork::prepare_stage(const Stage& stage, size_t index) {
 
 // An image's rows, then its landmarks.
 KeyValueStore VisionNetwork::store_of(const StagePlan& stage, const Layer& layer) const {
-  const Mixing& m = layer.mixing;
-  return {m.heads, m.head_dim, stage.rows + m.rank, m.int8, nullptr};
-}
-
-Landmarks VisionNetwork::landmark_shape(const StagePlan& stage, const Layer& layer) const {
-  Landmarks l{};
-  l.heads = layer.mixing.heads, l.head_dim = layer.mixing.head_dim, l.rank = layer.mixing.rank;
-  l.rows = stage.rows - stage.stem->cls_count;
-  l.stride = layer.qkv->outputs;
-  return l;
+  return layer.prepared.store(stage.rows + layer.prepared.rank);
 }
 
 GroupedAttention VisionNetwork::attention_shape(const StagePlan& stage, const Layer& layer) const {
-  const VisionLayout& layout = layouts_[layer.mixing.layout];
+  const VisionLayout& layout = layouts_[layer.layout];
   GroupedAttention a{};
   a.store = store_of(stage, layer);
-  a.query_stride = layer.qkv->outputs;
-  a.global_first = stage.rows, a.globals = layer.mixing.rank;
+  a.query_stride = a.out_stride = stage.width;
+  a.global_first = stage.rows, a.globals = layer.prepared.rank;
   a.groups = layout.groups, a.group_queries = layout.group_queries, a.group_keys = layout.group_keys;
   a.bias_stride = layout.bias_floats(), a.bias_run = layout.span;
-  a.out_stride = stage.width;
+  return a;
+}
+
+ClsAttention VisionNetwork::cls_shape(const StagePlan& stage, const Layer& layer) const {
+  ClsAttention a{};
+  a.heads = layer.prepared.heads, a.head_dim = layer.prepared.head_dim;
+  a.rows = stage.rows - stage.stem->cls_count, a.stride = stage.width;
   return a;
 }
 
 size_t VisionNetwork::workspace_bytes(const StagePlan& stage, const Layer& layer) const {
-  const size_t threads = options_.threads, rows = options_.max_batch * stage.rows;
-  const Mixing& m = layer.mixing;
-  size_t bytes = backend_->grouped_attention_workspace_bytes(attention_shape(stage, layer), threads);
-  for (const Linear* linear : {layer.qkv, layer.out, layer.fc1, layer.fc2}) {
-    bytes = std::max(bytes, backend_->linear_workspace_bytes(*linear, rows, threads));
-  }
-  if (m.rank) {
-    bytes = std::max(bytes, backend_->landmarks_workspace_bytes(landmark_shape(stage, layer), threads));
-  }
-  ClsAttention cls{};
-  cls.heads = m.heads, cls.head_dim = m.head_dim, cls.rows = stage.rows;
-  return std::max(bytes, backend_->cls_attention_workspace_bytes(cls, threads));
+  const size_t threads = options_.threads;
+  return std::max(backend_->grouped_attention_workspace_bytes(attention_shape(stage, layer), threads),
+                  backend_->cls_attention_workspace_bytes(cls_shape(stage, layer), threads));
 }
 
 // Index lists of all layouts and biases of all layers, one after another.
@@ -173,8 +153,8 @@ void VisionNetwork::place_tables(Carver* carver) {
   }
   for (StagePlan& stage : stages_) {
     for (Layer& layer : stage.layers) {
-      const size_t count = layer.mixing.biases.size();
-      layer.mixing.bias = count ? carver->take<float>(count) : nullptr;
+      const size_t count = layer.biases.size();
+      layer.bias = count ? carver->take<float>(count) : nullptr;
     }
   }
 }
@@ -190,12 +170,12 @@ Status VisionNetwork::upload() {
   }
   for (StagePlan& stage : stages_) {
     for (Layer& layer : stage.layers) {
-      if (layer.mixing.bias) copy(layer.mixing.bias, layer.mixing.biases);
+      if (layer.bias) copy(layer.bias, layer.biases);
     }
   }
   LSRT_TRY(backend_->synchronize(*stream_));
   for (StagePlan& stage : stages_) {
-    for (Layer& layer : stage.layers) std::vector<float>().swap(layer.mixing.biases);
+    for (Layer& layer : stage.layers) std::vector<float>().swap(layer.biases);
   }
   return Status();
 }

@@ -80,7 +80,7 @@ Status CpuBackend::synchronize(Stream&) { return Status(); }
 
 void CpuBackend::add_norm(Stream& stream, const NormView& norm, size_t width, const float* residual,
                           size_t rows, float* x, float* y) {
-  static_cast<CpuStream&>(stream).parallel(rows, [&](size_t i, size_t) {
+  static_cast<CpuStream&>(stream).parallel_rows(rows, [&](size_t i, size_t) {
     if (residual) kernels_.rows.add(residual + i * width, width, x + i * width);
     kernels_.rows.layer_norm(x + i * width, norm.gamma, norm.beta, norm.eps, width, y + i * width);
   });
@@ -90,7 +90,7 @@ void CpuBackend::add(Stream&, const float* x, size_t n, float* y) { kernels_.row
 
 void CpuBackend::embed(Stream& stream, const TokenStem& stem, size_t width, const int32_t* tokens,
                        size_t rows, const float* positions, float* y) {
-  static_cast<CpuStream&>(stream).parallel(rows, [&](size_t i, size_t) {
+  static_cast<CpuStream&>(stream).parallel_rows(rows, [&](size_t i, size_t) {
     size_t token = tokens[i];
     float* row = y + i * width;
     if (stem.embedding.type == DataType::kInt8) {

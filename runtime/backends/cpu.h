@@ -4,6 +4,7 @@
 
 #include <pthreadpool.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -32,6 +33,15 @@ class CpuStream : public Stream {
   void parallel(size_t n, const F& f) const {
     pool_.run(
         n, [](const void* g, size_t i, size_t thread) { (*static_cast<const F*>(g))(i, thread); }, &f);
+  }
+
+  // The same for loops whose turns are short: several at a time.
+  template <typename F>
+  void parallel_rows(size_t n, const F& f) const {
+    constexpr size_t kChunk = 16;
+    parallel((n + kChunk - 1) / kChunk, [&](size_t chunk, size_t thread) {
+      for (size_t i = chunk * kChunk; i < std::min(n, (chunk + 1) * kChunk); ++i) f(i, thread);
+    });
   }
 
  private:

@@ -76,7 +76,7 @@ void CpuBackend::causal_append(Stream& stream, const CausalLayer& layer, const C
   with_state(layer, [&](auto& state) {
     if (s.window) {
       // Only the last rows can be seen once the step is over, but its own queries see them all.
-      cpu.parallel(step.rows, [&](size_t i, size_t thread) {
+      cpu.parallel_rows(step.rows, [&](size_t i, size_t thread) {
         Projected row = split(s, step.qkv + i * ld + width);
         float* key = scratch(thread);
         float* value = key + width;

@@ -7,7 +7,7 @@ namespace lsrt {
 void CpuBackend::convolve(Stream& stream, const Convolution& c) {
   const auto positions = static_cast<int64_t>(c.positions);
   const size_t width = c.heads * c.head_dim;
-  static_cast<CpuStream&>(stream).parallel(c.rows, [&](size_t i, size_t) {
+  static_cast<CpuStream&>(stream).parallel_rows(c.rows, [&](size_t i, size_t) {
     const size_t row = c.first + i;
     float* out = c.out + row * width;
     for (size_t s = 0; s < c.kernel; ++s) {

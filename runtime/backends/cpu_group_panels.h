@@ -11,7 +11,7 @@ namespace lsrt {
 // Queries that share one pass over the keys, at most, and bytes of their scores and weights.
 constexpr size_t kMaxTile = 64;
 constexpr size_t kMinTile = 12;
-constexpr size_t kTileBytes = 192 << 10;
+constexpr size_t kTileBytes = 96 << 10;
 
 // Sizes that follow from a launch's shape.
 struct GroupExtents {

@@ -159,7 +159,7 @@ void CpuBackend::store_key_values(Stream& stream, const KeyValueStore& store, si
   if (!store.int8) {
     const FloatRows stored(store);
     const size_t width = store.width();
-    cpu.parallel(rows, [&](size_t i, size_t) {
+    cpu.parallel_rows(rows, [&](size_t i, size_t) {
       std::memcpy(stored.key + (first + i) * width, key + i * stride, width * sizeof(float));
       std::memcpy(stored.value + (first + i) * width, value + i * stride, width * sizeof(float));
     });
@@ -167,14 +167,14 @@ void CpuBackend::store_key_values(Stream& stream, const KeyValueStore& store, si
   }
   const Int8Rows stored(store);
   const size_t dim = store.head_dim, padded = stored.padded_dim;
-  cpu.parallel(rows, [&](size_t i, size_t) {
+  cpu.parallel_rows(rows, [&](size_t i, size_t) {
     for (size_t head = 0; head < store.heads; ++head) {
       const size_t at = head * store.rows + first + i, from = i * stride + head * dim;
       int8_t *key8 = stored.key + at * padded, *value8 = stored.value + at * padded;
       stored.key_scale[at] = kernels_.rows.quantize_symmetric(key + from, dim, key8);
       stored.value_scale[at] = kernels_.rows.quantize_symmetric(value + from, dim, value8);
-      std::memset(key8 + dim, 0, padded - dim);
-      std::memset(value8 + dim, 0, padded - dim);
+      std::fill(key8 + dim, key8 + padded, int8_t{0});
+      std::fill(value8 + dim, value8 + padded, int8_t{0});
       int32_t sum = 0;
       for (size_t k = 0; k < dim; ++k) sum += key8[k];
       stored.key_sum[at] = sum;

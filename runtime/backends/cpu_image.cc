@@ -7,7 +7,7 @@ namespace lsrt {
 
 void CpuBackend::layer_norm(Stream& stream, const NormView& norm, size_t width, const float* x,
                             size_t x_stride, size_t rows, float* y, size_t y_stride) {
-  static_cast<CpuStream&>(stream).parallel(rows, [&](size_t i, size_t) {
+  static_cast<CpuStream&>(stream).parallel_rows(rows, [&](size_t i, size_t) {
     if (!norm) {
       std::memmove(y + i * y_stride, x + i * x_stride, width * sizeof(float));
       return;

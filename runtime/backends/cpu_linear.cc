@@ -81,8 +81,8 @@ void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, si
     (void)xnn_setup_fully_connected_nc_f32(xnn->op, x, y);
     (void)xnn_run_operator(xnn->op, cpu.xnnpack_pool());
     if (activation != Activation::kNone) {
-      cpu.parallel(rows,
-                   [&](size_t i, size_t) { activate(kernels_.rows, activation, y + i * outputs, outputs); });
+      cpu.parallel_rows(
+          rows, [&](size_t i, size_t) { activate(kernels_.rows, activation, y + i * outputs, outputs); });
     }
     return;
   }
@@ -105,9 +105,13 @@ void CpuBackend::linear(Stream& stream, const Linear& linear, const float* x, si
   const size_t cached = std::max<size_t>(1, kTaskWeightBytes / panel_bytes(inputs));
   const size_t task_panels = row_blocks == 1 ? even_share : std::min(even_share, cached);
   const size_t panel_tasks = (panels + task_panels - 1) / task_panels;
+  // The shorter last block of rows comes last, so that threads end together.
+  const size_t whole = std::max<size_t>(1, rows / kRowBlock), whole_tasks = whole * panel_tasks;
   cpu.parallel(row_blocks * panel_tasks, [&](size_t task, size_t) {
-    size_t block = task % row_blocks, first = block * kRowBlock;
-    size_t begin = task / row_blocks * task_panels, end = std::min(panels, begin + task_panels);
+    const bool is_whole = task < whole_tasks;
+    const size_t block = is_whole ? task % whole : whole, first = block * kRowBlock;
+    const size_t begin = (is_whole ? task / whole : task - whole_tasks) * task_panels;
+    const size_t end = std::min(panels, begin + task_panels);
     size_t column = begin * kPanelOutputs, columns = std::min(outputs, end * kPanelOutputs) - column;
     float* out = y + first * outputs + column;
     kernels_.gemm.gemm(packed + first * packed_bytes, row_scale + first, block_rows(block), weights, begin,
