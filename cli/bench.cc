@@ -84,7 +84,7 @@ Status report(const Bench& bench) {
 Status load(Bench* bench) {
   const BenchOptions& options = bench->options;
   if (options.arch.empty()) {
-    LSRT_ASSIGN(bench->model, Model::load(options.engine.model));
+    LSRT_ASSIGN(bench->model, Model::load(options.engine.model, options.engine.placement()));
   } else {
     LSRT_ASSIGN(ModelBytes bytes, random_model(options.arch, {}));
     bench->clock = Clock();  // making it is no part of loading it

@@ -139,7 +139,7 @@ Json input_facts(const Model& model) {
 }
 
 Result<Json> facts_of(const Options& options) {
-  LSRT_ASSIGN(std::shared_ptr<const Model> model, Model::load(options.engine.model));
+  LSRT_ASSIGN(std::shared_ptr<const Model> model, Model::load(options.engine.model, Placement::kMapped));
   uint64_t parameters = 0;
   for (const TensorView& tensor : model->tensors()) parameters += tensor.elements();
   Json facts = {{"file", options.engine.model},

@@ -29,11 +29,15 @@ void EngineOptions::add(CLI::App* app) {
   app->add_option("--backend", backend, "Device: cpu or cuda")->capture_default_str();
   app->add_option("--isa", isa,
                   "Kernel set: scalar, avx2, avx512vnni, neondot, neoni8mm; default: LSRT_ISA or the best");
+  app->add_flag(
+      "--map", map,
+      "Map the model file instead of reading it into huge pages: processes share it, decoding is slower");
 }
 
 Result<ModelHandle> EngineOptions::load() const {
   lsrt_model_params params = lsrt_model_default_params();
   params.backend = backend.c_str();
+  params.map = map;
   if (!isa.empty()) params.isa = isa.c_str();
   lsrt_model* handle = nullptr;
   LSRT_TRY(from_api(lsrt_model_load(model.c_str(), &params, &handle)));

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "runtime/lsrt.h"
+#include "runtime/model.h"
 #include "runtime/status.h"
 
 namespace lsrt::tool {
@@ -29,10 +30,12 @@ struct EngineOptions {
   std::string backend = "cpu";
   std::string isa;
   uint32_t threads = 1;
+  bool map = false;
 
   void add_model(CLI::App* app);  // the positional MODEL
-  void add(CLI::App* app);        // --threads, --backend, --isa
+  void add(CLI::App* app);        // --threads, --backend, --isa, --map
 
+  Placement placement() const { return map ? Placement::kMapped : Placement::kMemory; }
   Result<ModelHandle> load() const;
 };
 

@@ -75,7 +75,8 @@ Status check_options(const Model& model, const ArrayOptions& options) {
 }
 
 Status run(const Options& options) {
-  LSRT_ASSIGN(std::shared_ptr<const Model> model, Model::load(options.engine.model));
+  LSRT_ASSIGN(std::shared_ptr<const Model> model,
+              Model::load(options.engine.model, options.engine.placement()));
   LSRT_ASSIGN(std::unique_ptr<TensorSource> source, TensorSource::open(options.input));
   std::vector<Array> inputs;
   for (const SourceTensor& tensor : source->tensors()) {

@@ -21,7 +21,8 @@ struct Options {
 };
 
 Status verify(const Options& options) {
-  LSRT_ASSIGN(std::shared_ptr<const Model> model, Model::load(options.engine.model));
+  LSRT_ASSIGN(std::shared_ptr<const Model> model,
+              Model::load(options.engine.model, options.engine.placement()));
   const bool int8 = model->is_int8();
   const Kernels* const* sets;
   const size_t count = available_kernels(&sets);

@@ -86,7 +86,9 @@ const char* lsrt_last_error(void) { return last_error; }
 // ---- models
 // -----------------------------------------------------------------------------------------------------------
 
-lsrt_model_params lsrt_model_default_params(void) { return {sizeof(lsrt_model_params), "cpu", nullptr}; }
+lsrt_model_params lsrt_model_default_params(void) {
+  return {sizeof(lsrt_model_params), "cpu", nullptr, false};
+}
 
 lsrt_status lsrt_model_load(const char* path, const lsrt_model_params* params, lsrt_model** model) {
   return guarded([&]() -> Status {
@@ -94,7 +96,8 @@ lsrt_status lsrt_model_load(const char* path, const lsrt_model_params* params, l
     LSRT_TRY(require(model, "model"));
     lsrt_model_params p;
     LSRT_TRY(read_params(params, lsrt_model_default_params(), &p));
-    LSRT_ASSIGN(std::shared_ptr<const Model> m, Model::load(path));
+    LSRT_ASSIGN(std::shared_ptr<const Model> m,
+                Model::load(path, p.map ? Placement::kMapped : Placement::kMemory));
     return make_model(std::move(m), p, model);
   });
 }

@@ -79,12 +79,16 @@ typedef struct lsrt_model_params {
   size_t struct_size;
   const char* backend; /* "cpu" */
   const char*
-      isa; /* kernel set: "scalar", "avx2", ...; NULL: the environment variable LSRT_ISA, else the best */
+      isa;  /* kernel set: "scalar", "avx2", ...; NULL: the environment variable LSRT_ISA, else the best */
+  bool map; /* false: read the file into memory of this process, on huge pages where the system has them, so
+               that decoding is faster; true: map it, so that processes share its memory and nothing is read
+               before it is used; the file must then stay unchanged while the model lives. Files over 1 GiB
+               are always mapped */
 } lsrt_model_params;
 
 LSRT_API lsrt_model_params lsrt_model_default_params(void);
 
-/* Maps, verifies and prepares a model file. The file must stay unchanged while the model lives. */
+/* Reads, verifies and prepares a model file. */
 LSRT_API lsrt_status lsrt_model_load(const char* path, const lsrt_model_params* params, lsrt_model** model);
 /* The same from memory, which is copied. */
 LSRT_API lsrt_status lsrt_model_load_buffer(const void* data, size_t size, const lsrt_model_params* params,

@@ -11,9 +11,28 @@
 
 namespace lsrt {
 
-class MappedFile {
+// A regular file that is not empty, open for reading.
+class OpenFile {
  public:
   // Error::kFile, naming the path: missing, not permitted, not a regular file, empty.
+  static Result<OpenFile> open(const std::string& path);
+
+  OpenFile(OpenFile&& other) noexcept;
+  OpenFile& operator=(OpenFile&& other) noexcept;
+  ~OpenFile();
+
+  int descriptor() const { return descriptor_; }
+  size_t size() const { return size_; }
+
+ private:
+  explicit OpenFile(int descriptor) : descriptor_(descriptor) {}
+  int descriptor_;
+  size_t size_ = 0;
+};
+
+class MappedFile {
+ public:
+  // Errors as OpenFile::open().
   static Result<MappedFile> open(const std::string& path);
 
   MappedFile() = default;

@@ -99,8 +99,14 @@ Status Model::read(const std::string& name) {
   return ModelReader(name, data_, size_, this).read(*source);
 }
 
-Result<std::shared_ptr<const Model>> Model::load(const std::string& path) {
+Result<std::shared_ptr<const Model>> Model::load(const std::string& path, Placement placement) {
   LSRT_ASSIGN(MappedFile file, MappedFile::open(path));
+  if (placement == Placement::kMemory && file.size() <= kMostReadBytes) {
+    LSRT_TRY(verified(file.data(), file.size(), path).status());  // before any memory is spent on it
+    file = MappedFile();
+    LSRT_ASSIGN(ModelBytes bytes, read_model_bytes(path));
+    return load_bytes(std::move(bytes), path);
+  }
   auto model = std::make_shared<Model>();
   model->file_ = std::move(file);
   model->data_ = model->file_.data();

@@ -17,6 +17,7 @@
 
 #include "kernels/gemm.h"
 #include "runtime/mapped_file.h"
+#include "runtime/model_bytes.h"
 #include "runtime/status.h"
 
 namespace lsrt {
@@ -32,22 +33,6 @@ enum class DataType : uint8_t { kFloat32 = 0, kInt8 = 1, kInt32 = 2, kUint8 = 3 
 enum class Activation : uint8_t { kNone = 0, kRelu = 1, kGelu = 2 };
 enum class Residual : uint8_t { kPreNorm = 0, kNormed = 1, kPostNorm = 2 };
 enum class Pool : uint8_t { kCls = 0, kMean = 1, kMeanPadded = 2 };
-
-// Allocates where the weights of a model file may lie, so that a model in memory is used without a copy.
-template <typename T>
-struct WeightAllocator {
-  using value_type = T;
-  WeightAllocator() = default;
-  template <typename U>
-  WeightAllocator(const WeightAllocator<U>&) {}
-  T* allocate(size_t n) {
-    return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{kWeightAlignment}));
-  }
-  void deallocate(T* data, size_t) { ::operator delete (data, std::align_val_t{kWeightAlignment}); }
-  friend bool operator==(const WeightAllocator&, const WeightAllocator&) { return true; }
-  friend bool operator!=(const WeightAllocator&, const WeightAllocator&) { return false; }
-};
-using ModelBytes = std::vector<uint8_t, WeightAllocator<uint8_t>>;
 
 // An array in the file; data is null where the model has none.
 struct TensorView {
@@ -184,11 +169,18 @@ struct Golden {
   float max_difference = 0;
 };
 
+// Where the bytes of a model file are: in memory of this process, or mapped, which shares them with other
+// processes and reads no more than is used. Larger files than kMostReadBytes, which may be mostly holes, are
+// mapped in any case.
+enum class Placement { kMemory, kMapped };
+inline constexpr size_t kMostReadBytes = size_t{1} << 30;
+
 class Model {
  public:
-  // Maps and checks a file. Errors: kFile, kModel, kVersion; the text names the path, what is wrong and
-  // where.
-  static Result<std::shared_ptr<const Model>> load(const std::string& path);
+  // Loads and checks a file. Errors: kFile, kModel, kVersion, kMemory; the text names the path, what is wrong
+  // and where.
+  static Result<std::shared_ptr<const Model>> load(const std::string& path,
+                                                   Placement placement = Placement::kMemory);
   // The same for bytes in memory, which the model keeps; `name` stands for the path in messages.
   static Result<std::shared_ptr<const Model>> load_bytes(ModelBytes bytes, const std::string& name);
 

@@ -1,10 +1,10 @@
 #include "runtime/backends/cpu.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+
+#include "runtime/pages.h"
 
 namespace lsrt {
 
@@ -28,32 +28,20 @@ Result<std::unique_ptr<Backend>> Backend::create(const std::string& name, const 
               "isa '%s' %s; available here: %s", forced, why, available_kernel_names());
 }
 
-// Fresh pages are zero and cost nothing until they are touched. Huge pages, where the system has them:
-// decoding sweeps over the whole state for every token, and on small pages waits for address translation.
 Result<void*> CpuBackend::allocate(size_t bytes) {
-  constexpr size_t kHugePage = size_t{2} << 20;
-  if (bytes > SIZE_MAX / 2) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
-  const size_t mapped = round_up(std::max<size_t>(bytes, 1), 4096) + (bytes >= kHugePage ? kHugePage : 0);
-  void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
-  void* memory = base;
-  if (bytes >= kHugePage) {
-    memory = reinterpret_cast<void*>(round_up(reinterpret_cast<uintptr_t>(base), kHugePage));
-#ifdef MADV_HUGEPAGE
-    (void)madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // a hint; without it only slower
-#endif
-  }
+  void* memory = map_pages(bytes);
+  if (!memory) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
   std::lock_guard<std::mutex> lock(mutex_);
-  mappings_[memory] = {base, mapped};
+  allocated_[memory] = bytes;
   return memory;
 }
 
 void CpuBackend::release(void* memory) {
   std::lock_guard<std::mutex> lock(mutex_);
-  auto found = mappings_.find(memory);
-  if (found == mappings_.end()) return;
-  munmap(found->second.base, found->second.bytes);
-  mappings_.erase(found);
+  auto found = allocated_.find(memory);
+  if (found == allocated_.end()) return;
+  unmap_pages(memory, found->second);
+  allocated_.erase(found);
 }
 
 Result<std::unique_ptr<Stream>> CpuBackend::create_stream(size_t threads, size_t workspace) {

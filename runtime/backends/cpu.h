@@ -105,15 +105,11 @@ class CpuBackend : public Backend {
 
  private:
   const Kernels& kernels_;
-  struct Mapping {
-    void* base;
-    size_t bytes;
-  };
   std::mutex mutex_;  // of what follows
   bool uses_xnnpack_ = false;
   std::map<std::pair<const void*, const void*>, std::unique_ptr<Linear>>
       prepared_;                       // by weight and bias address
-  std::map<void*, Mapping> mappings_;  // by the address that allocate() gave
+  std::map<void*, size_t> allocated_;  // bytes by address
 };
 
 }  // namespace lsrt
