@@ -1,6 +1,7 @@
 #include "runtime/lsrt.h"
 
 #include <cstdio>
+#include <cstring>
 
 #include "runtime/arrays.h"
 #include "runtime/lsrt_handles.h"
@@ -109,8 +110,10 @@ lsrt_status lsrt_model_load_buffer(const void* data, size_t size, const lsrt_mod
     LSRT_TRY(require(model, "model"));
     lsrt_model_params p;
     LSRT_TRY(read_params(params, lsrt_model_default_params(), &p));
-    const auto* bytes = static_cast<const uint8_t*>(data);
-    LSRT_ASSIGN(std::shared_ptr<const Model> m, Model::load_bytes(ModelBytes(bytes, bytes + size), "buffer"));
+    Pages bytes(size);
+    if (!bytes.data()) return fail(Error::kMemory, "cannot allocate %zu bytes for the model", size);
+    std::memcpy(bytes.data(), data, size);
+    LSRT_ASSIGN(std::shared_ptr<const Model> m, Model::load_bytes(std::move(bytes), "buffer"));
     return make_model(std::move(m), p, model);
   });
 }

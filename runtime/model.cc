@@ -94,34 +94,32 @@ PanelWeights TensorView::panels(size_t g, const float* bias) const {
           depth};
 }
 
-Status Model::read(const std::string& name) {
-  LSRT_ASSIGN(const fb::Model* source, verified(data_, size_, name));
-  return ModelReader(name, data_, size_, this).read(*source);
+template <typename Bytes>
+Result<std::shared_ptr<const Model>> Model::read(Bytes bytes, const std::string& name) {
+  auto model = std::make_shared<Model>();
+  model->data_ = bytes.data();
+  model->size_ = bytes.size();
+  model->bytes_ = std::move(bytes);
+  LSRT_ASSIGN(const fb::Model* source, verified(model->data_, model->size_, name));
+  LSRT_TRY(ModelReader(name, model->data_, model->size_, model.get()).read(*source));
+  return std::shared_ptr<const Model>(std::move(model));
 }
 
 Result<std::shared_ptr<const Model>> Model::load(const std::string& path, Placement placement) {
   LSRT_ASSIGN(MappedFile file, MappedFile::open(path));
-  if (placement == Placement::kMemory && file.size() <= kMostReadBytes) {
-    LSRT_TRY(verified(file.data(), file.size(), path).status());  // before any memory is spent on it
-    file = MappedFile();
-    LSRT_ASSIGN(ModelBytes bytes, read_model_bytes(path));
-    return load_bytes(std::move(bytes), path);
-  }
-  auto model = std::make_shared<Model>();
-  model->file_ = std::move(file);
-  model->data_ = model->file_.data();
-  model->size_ = model->file_.size();
-  LSRT_TRY(model->read(path));
-  return std::shared_ptr<const Model>(std::move(model));
+  if (placement == Placement::kMapped || file.size() > kMostReadBytes) return read(std::move(file), path);
+  LSRT_TRY(verified(file.data(), file.size(), path).status());  // before any memory is spent on it
+  file = MappedFile();
+  LSRT_ASSIGN(Pages bytes, read_into_pages(path));
+  return read(std::move(bytes), path);
 }
 
 Result<std::shared_ptr<const Model>> Model::load_bytes(ModelBytes bytes, const std::string& name) {
-  auto model = std::make_shared<Model>();
-  model->bytes_ = std::move(bytes);
-  model->data_ = model->bytes_.data();
-  model->size_ = model->bytes_.size();
-  LSRT_TRY(model->read(name));
-  return std::shared_ptr<const Model>(std::move(model));
+  return read(std::move(bytes), name);
+}
+
+Result<std::shared_ptr<const Model>> Model::load_bytes(Pages bytes, const std::string& name) {
+  return read(std::move(bytes), name);
 }
 
 bool Model::is_int8() const {

@@ -183,6 +183,7 @@ class Model {
                                                    Placement placement = Placement::kMemory);
   // The same for bytes in memory, which the model keeps; `name` stands for the path in messages.
   static Result<std::shared_ptr<const Model>> load_bytes(ModelBytes bytes, const std::string& name);
+  static Result<std::shared_ptr<const Model>> load_bytes(Pages bytes, const std::string& name);
 
   std::string family;  // "lm", "encoder", "vil"
   std::vector<Stage> stages;
@@ -202,10 +203,10 @@ class Model {
 
  private:
   friend class ModelReader;
-  Status read(const std::string& name);
+  template <typename Bytes>
+  static Result<std::shared_ptr<const Model>> read(Bytes bytes, const std::string& name);
 
-  MappedFile file_;  // one of these two holds the bytes
-  ModelBytes bytes_;
+  std::variant<MappedFile, ModelBytes, Pages> bytes_;
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;
   std::vector<TensorView> tensors_;

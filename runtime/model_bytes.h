@@ -1,4 +1,4 @@
-// A whole model file in memory.
+// Whole model files in memory.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ struct WeightAllocator {
 };
 using ModelBytes = std::vector<uint8_t, WeightAllocator<uint8_t>>;
 
-// Errors: kFile, kMemory; the text names the path.
-Result<ModelBytes> read_model_bytes(const std::string& path);
+// The bytes of a file. Errors: kFile, kMemory; the text names the path.
+Result<Pages> read_into_pages(const std::string& path);
 
 }  // namespace lsrt
