@@ -7,6 +7,11 @@ golden=$PWD/tests/data/golden
 images=$PWD/tests/data/images
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+if [ -n "${LSRT_EMULATOR:-}" ]; then  # the tool was built for another machine
+  printf '#!/bin/sh\nexec %s %q "$@"\n' "$LSRT_EMULATOR" "$lsrt" >"$work/lsrt"
+  chmod +x "$work/lsrt"
+  lsrt=$work/lsrt
+fi
 "$lsrt" --version >/dev/null 2>&1 || { echo "cli_test: the tool does not run on this machine"; exit 77; }
 
 failures=0
