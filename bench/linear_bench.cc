@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
-#include "runtime/model_bytes.h"
+#include "runtime/pages.h"
 
 namespace {
 
@@ -61,7 +61,8 @@ void set_rates(benchmark::State& state, const Shape& s) {
 void run_lsrt(benchmark::State& state, const Kernels* set, const Shape& shape) {
   Problem p(shape);
   const size_t panels = lsrt::panel_count(shape.outputs), bytes = panels * lsrt::panel_bytes(shape.depth);
-  lsrt::ModelBytes data(bytes * shape.matrices);
+  lsrt::Pages pages(bytes * shape.matrices);
+  auto* data = reinterpret_cast<int8_t*>(pages.data());
   std::vector<float> scale(panels * lsrt::kPanelOutputs);
   std::copy(p.scale.begin(), p.scale.end(), scale.begin());
   std::vector<int32_t> sum(shape.matrices * panels * lsrt::kPanelOutputs);
@@ -74,13 +75,13 @@ void run_lsrt(benchmark::State& state, const Kernels* set, const Shape& shape) {
       }
     }
   }
-  lsrt::ModelBytes packed(shape.rows * set->gemm.packed_row_bytes(shape.depth));
+  const lsrt::Pages packed(shape.rows * set->gemm.packed_row_bytes(shape.depth));
   std::vector<lsrt::RowScale> row_scale(shape.rows);
   size_t turn = 0;
   for (auto _ : state) {
     const size_t m = turn++ % shape.matrices;
-    const lsrt::PanelWeights weights = {data.data() + m * bytes, scale.data(),  sum.data() + m * panels * 16,
-                                        p.bias.data(),           shape.outputs, shape.depth};
+    const lsrt::PanelWeights weights = {data + m * bytes, scale.data(),  sum.data() + m * panels * 16,
+                                        p.bias.data(),    shape.outputs, shape.depth};
     // As the runtime does: blocks of rows against shares of the weights that stay in the cache.
     set->gemm.pack_rows(p.x.data(), shape.depth, shape.rows, shape.depth, packed.data(), row_scale.data());
     const size_t share = std::max<size_t>(1, (size_t{64} << 10) / lsrt::panel_bytes(shape.depth));
