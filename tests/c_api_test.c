@@ -186,6 +186,12 @@ int main(void) {
   test_tokens(model);
   test_sampler(model);
   test_session(model);
+  lsrt_model_free(model);
+  lsrt_model_params params = lsrt_model_default_params();
+  params.map = true;
+  CHECK(lsrt_model_load(model_path(), &params, &model) == LSRT_OK);
+  test_model(model);
+  lsrt_model_free(model);
   remove(model_path());
   puts("c_api_test: passed");
   return 0;

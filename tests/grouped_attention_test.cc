@@ -1,5 +1,5 @@
-// Attention within groups against its definition in double, over windows, landmarks, masks, threads and
-// kernel sets.
+// Attention within groups, and landmarks, against their definitions in double, over windows, masks, threads
+// and kernel sets.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -169,6 +169,63 @@ TEST_CASE("grouped attention does not depend on threads or kernel sets") {
           CHECK(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0);
         }
       }
+    }
+  }
+}
+
+TEST_CASE("landmarks follow their definition, however the rows are cut into launches") {
+  const size_t heads = 2, head_dim = 12, rank = 5, rows = 200, width = heads * head_dim;
+  const size_t stride = 2 * width + heads * rank + 3;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(rows * stride);
+  for (float& v : x) v = 3 * normal(random);
+
+  auto run = [&](const std::vector<size_t>& launches, size_t threads, const std::string& isa) {
+    auto backend = Backend::create("cpu", isa).take();
+    Landmarks l{};
+    l.heads = heads, l.head_dim = head_dim, l.rank = rank, l.rows = rows, l.stride = stride;
+    auto stream = backend->create_stream(threads, backend->landmarks_workspace_bytes(l, threads)).take();
+    std::vector<float> running(l.running_floats()), out(2 * rank * width);
+    l.running = running.data();
+    l.out_key = out.data(), l.out_value = out.data() + rank * width;
+    size_t first = 0;
+    for (size_t n : launches) {
+      l.key = x.data() + first * stride, l.value = l.key + width, l.score = l.value + width;
+      l.rows = n, l.first = first == 0;
+      backend->landmarks(*stream, l);
+      first += n;
+    }
+    CHECK(first == rows);
+    CHECK(backend->synchronize(*stream).ok());
+    return out;
+  };
+
+  std::vector<double> expected(2 * rank * width);
+  for (size_t head = 0; head < heads; ++head) {
+    for (size_t j = 0; j < rank; ++j) {
+      double total = 0;
+      for (size_t t = 0; t < rows; ++t)
+        total += std::exp(double{x[t * stride + 2 * width + head * rank + j]});
+      for (size_t t = 0; t < rows; ++t) {
+        const double p = std::exp(double{x[t * stride + 2 * width + head * rank + j]}) / total;
+        for (size_t e = head * head_dim; e < (head + 1) * head_dim; ++e) {
+          expected[j * width + e] += p * x[t * stride + e];
+          expected[(rank + j) * width + e] += p * x[t * stride + width + e];
+        }
+      }
+    }
+  }
+  const std::vector<float> whole = run({rows}, 1, "");
+  CHECK(difference(whole, expected) < 1e-5);
+  const Kernels* const* sets;
+  const size_t count = available_kernels(&sets);
+  for (size_t i = 0; i < count; ++i) {
+    INFO(std::string(sets[i]->isa));
+    for (const std::vector<size_t>& launches :
+         {std::vector<size_t>{rows}, {64, 136}, {128, 64, 8}, {192, 8}}) {
+      const std::vector<float> got = run(launches, 1 + i % 3, sets[i]->isa);
+      CHECK(std::memcmp(got.data(), whole.data(), got.size() * sizeof(float)) == 0);
     }
   }
 }
