@@ -185,8 +185,7 @@ int main(void) {
   test_model(model);
   test_tokens(model);
   test_sampler(model);
-  test_session(model);
-  lsrt_model_free(model);
+  test_session(model); /* frees it */
   lsrt_model_params params = lsrt_model_default_params();
   params.map = true;
   CHECK(lsrt_model_load(model_path(), &params, &model) == LSRT_OK);
