@@ -61,7 +61,8 @@ typedef enum lsrt_status {
   LSRT_ERROR_MEMORY = 0x30,      /* an allocation failed, or a given buffer is too small */
   LSRT_ERROR_DEVICE = 0x40,      /* a backend's device failed */
   LSRT_ERROR_CHECKPOINT = 0x50,  /* a source checkpoint is damaged, incomplete or of an unknown family */
-  LSRT_ERROR_CANCELLED = 0x60    /* the caller asked to stop */
+  LSRT_ERROR_CANCELLED = 0x60,   /* the caller asked to stop */
+  LSRT_STATUS_MAX = 0x7fffffff   /* none: any int may be passed, and is checked */
 } lsrt_status;
 
 /* Static text of a status, "damaged model file". */
@@ -155,8 +156,9 @@ LSRT_API void lsrt_session_free(lsrt_session* session);
 
 typedef enum lsrt_output {
   LSRT_OUTPUT_NONE = 0,
-  LSRT_OUTPUT_LAST = 1, /* log-probabilities [vocabulary] of the token after the last one */
-  LSRT_OUTPUT_ALL = 2   /* [count, vocabulary]: after every token */
+  LSRT_OUTPUT_LAST = 1,        /* log-probabilities [vocabulary] of the token after the last one */
+  LSRT_OUTPUT_ALL = 2,         /* [count, vocabulary]: after every token */
+  LSRT_OUTPUT_MAX = 0x7fffffff /* none, as above */
 } lsrt_output;
 
 /* Asked between steps (at most 256 tokens or a block apart); returning false stops with LSRT_ERROR_CANCELLED.
