@@ -78,6 +78,8 @@ const char* lsrt_status_string(lsrt_status status) {
       return "damaged or unknown checkpoint";
     case LSRT_ERROR_CANCELLED:
       return "cancelled";
+    case LSRT_STATUS_MAX:
+      break;
   }
   return "unknown status";
 }
