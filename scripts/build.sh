@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh PRESET: set-up, configuration and build of a preset of CMakePresets.json, with a short output.
+# build.sh PRESET [TARGET...]: set-up, configuration and build of a preset of CMakePresets.json, with a short output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,4 +13,8 @@ esac
 if [ "$preset" = aarch64-qemu ]; then scripts/setup.sh aarch64; else scripts/setup.sh; fi
 mkdir -p "$folder"
 cmake --preset "$preset" >"$folder/configure.log" 2>&1 || { cat "$folder/configure.log" >&2; exit 1; }
-cmake --build "$folder"
+if [ $# -gt 1 ]; then
+  cmake --build "$folder" --target "${@:2}"
+else
+  cmake --build "$folder"
+fi

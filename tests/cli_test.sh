@@ -65,7 +65,7 @@ for options in "--threads 0" "--threads x" "--temperature -1" "--top-p 2" "--min
   expect 2 generate "$books" $options
 done
 foreign=neondot
-[ "$(uname -m)" = x86_64 ] || foreign=avx2
+case "$(uname -m) ${LSRT_EMULATOR:-}" in *aarch64* | arm64*) foreign=avx2 ;; esac
 expect 1 generate "$books" --isa $foreign
 expect 1 generate "$books" --backend abacus
 LSRT_ISA=$foreign expect 1 generate "$books" -n 1
