@@ -5,7 +5,6 @@
 #include <benchmark/benchmark.h>
 #include <xnnpack.h>
 
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -15,6 +14,8 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "runtime/backend.h"
+#include "runtime/backends/cpu_cache.h"
 #include "runtime/pages.h"
 
 namespace {
@@ -58,41 +59,38 @@ void set_rates(benchmark::State& state, const Shape& s) {
   state.SetBytesProcessed(static_cast<int64_t>(runs * static_cast<double>(s.outputs * s.depth)));
 }
 
-void run_lsrt(benchmark::State& state, const Kernels* set, const Shape& shape) {
+// As models run it: by the backend.
+void run_lsrt(benchmark::State& state, const char* isa, const Shape& shape) {
   Problem p(shape);
-  const size_t panels = lsrt::panel_count(shape.outputs), bytes = panels * lsrt::panel_bytes(shape.depth);
-  lsrt::Pages pages(bytes * shape.matrices);
-  auto* data = reinterpret_cast<int8_t*>(pages.data());
-  std::vector<float> scale(panels * lsrt::kPanelOutputs);
-  std::copy(p.scale.begin(), p.scale.end(), scale.begin());
-  std::vector<int32_t> sum(shape.matrices * panels * lsrt::kPanelOutputs);
+  const size_t padded = lsrt::round_up(shape.outputs, lsrt::kPanelOutputs);
+  const size_t bytes = lsrt::panel_count(shape.outputs) * lsrt::panel_bytes(shape.depth);
+  const lsrt::Pages pages(bytes * shape.matrices);
+  std::vector<float> scale(p.scale);
+  scale.resize(padded);
+  std::vector<int32_t> sum(shape.matrices * padded);
+  const auto backend = lsrt::Backend::create("cpu", isa).take();
+  std::vector<const lsrt::Linear*> layers;
   for (size_t m = 0; m < shape.matrices; ++m) {
+    auto* data = reinterpret_cast<int8_t*>(pages.data() + m * bytes);
     for (size_t n = 0; n < shape.outputs; ++n) {
-      for (size_t k = 0; k < shape.depth; ++k) {
-        const int8_t w = p.matrix(m)[n * shape.depth + k];
-        data[m * bytes + n / 16 * lsrt::panel_bytes(shape.depth) + (k / 4 * 16 + n % 16) * 4 + k % 4] = w;
-        sum[m * panels * 16 + n] += w;
-      }
+      sum[m * padded + n] = lsrt::write_panel_row(p.matrix(m) + n * shape.depth, shape.depth, n, data);
     }
+    lsrt::LinearView view;
+    view.weight.data = data, view.weight.scales = scale.data(), view.weight.sums = sum.data() + m * padded;
+    view.weight.type = lsrt::DataType::kInt8;
+    view.weight.rank = 2;
+    view.weight.shape[0] = static_cast<uint32_t>(shape.outputs);
+    view.weight.shape[1] = static_cast<uint32_t>(shape.depth);
+    view.bias = p.bias.data();
+    view.outputs = shape.outputs, view.inputs = shape.depth;
+    layers.push_back(backend->prepare(view).take());
   }
-  const lsrt::Pages packed(shape.rows * set->gemm.packed_row_bytes(shape.depth));
-  std::vector<lsrt::RowScale> row_scale(shape.rows);
+  const auto stream =
+      backend->create_stream(1, backend->linear_workspace_bytes(*layers[0], shape.rows, 1)).take();
   size_t turn = 0;
   for (auto _ : state) {
-    const size_t m = turn++ % shape.matrices;
-    const lsrt::PanelWeights weights = {data + m * bytes, scale.data(),  sum.data() + m * panels * 16,
-                                        p.bias.data(),    shape.outputs, shape.depth};
-    // As the runtime does: blocks of rows against shares of the weights that stay in the cache.
-    set->gemm.pack_rows(p.x.data(), shape.depth, shape.rows, shape.depth, packed.data(), row_scale.data());
-    const size_t share = std::max<size_t>(1, (size_t{64} << 10) / lsrt::panel_bytes(shape.depth));
-    for (size_t panel = 0; panel < panels; panel += share) {
-      for (size_t row = 0; row < shape.rows; row += 48) {
-        set->gemm.gemm(packed.data() + row * set->gemm.packed_row_bytes(shape.depth), row_scale.data() + row,
-                       std::min<size_t>(48, shape.rows - row), weights, panel,
-                       std::min(panels, panel + share), p.out.data() + row * shape.outputs + panel * 16,
-                       shape.outputs);
-      }
-    }
+    backend->linear(*stream, *layers[turn++ % shape.matrices], p.x.data(), shape.rows,
+                    lsrt::Activation::kNone, p.out.data());
     benchmark::DoNotOptimize(p.out.data());
   }
   set_rates(state, shape);
@@ -149,7 +147,7 @@ int main(int argc, char** argv) {
                              std::to_string(shape.depth) + "/" + std::to_string(shape.matrices);
     for (size_t i = 0; i + 1 < count; ++i) {  // the last set is the scalar definition
       benchmark::RegisterBenchmark((sets[i]->isa + ("/" + name)).c_str(),
-                                   [=](benchmark::State& state) { run_lsrt(state, sets[i], shape); });
+                                   [=](benchmark::State& state) { run_lsrt(state, sets[i]->isa, shape); });
     }
     benchmark::RegisterBenchmark(("xnnpack/" + name).c_str(),
                                  [=](benchmark::State& state) { run_xnnpack(state, shape); });

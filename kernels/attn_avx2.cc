@@ -2,6 +2,7 @@
 // of gemm.
 #include <immintrin.h>
 
+#include "kernels/columns.h"
 #include "kernels/isa_sets.h"
 #include "kernels/tile_avx2.h"
 #include "kernels/vec_avx2.h"
@@ -72,65 +73,9 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
   }
 }
 
-// Sums of kRows outputs: 8 * kVectors elements, or the first ones of 8 that `mask` lets through.
-template <size_t kRows, size_t kVectors>
-inline __attribute__((always_inline)) void float_tile(const float* weight, size_t ld_weight, const float* x,
-                                                      size_t ld_x, size_t rows, const __m256i* mask,
-                                                      float* out, size_t ld_out) {
-  __m256 sum[kRows][kVectors];
-#pragma GCC unroll 4
-  for (size_t j = 0; j < kRows; ++j) {
-#pragma GCC unroll 2
-    for (size_t v = 0; v < kVectors; ++v) sum[j][v] = _mm256_setzero_ps();
-  }
-  for (size_t t = 0; t < rows; ++t, weight += ld_weight, x += ld_x) {
-    __m256 in[kVectors];
-#pragma GCC unroll 2
-    for (size_t v = 0; v < kVectors; ++v)
-      in[v] = mask ? _mm256_maskload_ps(x, *mask) : _mm256_loadu_ps(x + 8 * v);
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kRows; ++j) {
-      const __m256 w = _mm256_broadcast_ss(weight + j);
-#pragma GCC unroll 2
-      for (size_t v = 0; v < kVectors; ++v) sum[j][v] = _mm256_fmadd_ps(w, in[v], sum[j][v]);
-    }
-  }
-#pragma GCC unroll 4
-  for (size_t j = 0; j < kRows; ++j) {
-#pragma GCC unroll 2
-    for (size_t v = 0; v < kVectors; ++v) {
-      if (mask) {
-        _mm256_maskstore_ps(out + j * ld_out, *mask, sum[j][v]);
-      } else {
-        _mm256_storeu_ps(out + j * ld_out + 8 * v, sum[j][v]);
-      }
-    }
-  }
-}
-
-template <size_t kRows>
-void float_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t d,
-                float* out, size_t ld_out) {
-  size_t k = 0;
-  for (; k + 16 <= d; k += 16) {
-    float_tile<kRows, 2>(weight, ld_weight, x + k, ld_x, rows, nullptr, out + k, ld_out);
-  }
-  for (; k < d; k += 8) {
-    const __m256i mask = tail_mask(d - k < 8 ? d - k : 8);
-    float_tile<kRows, 1>(weight, ld_weight, x + k, ld_x, rows, &mask, out + k, ld_out);
-  }
-}
-
-void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n,
-                   size_t d, float* out, size_t ld_out) {
-  size_t j = 0;
-  for (; j + 4 <= n; j += 4) float_rows<4>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);
-  for (; j < n; ++j) float_rows<1>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);
-}
-
 }  // namespace
 
-const AttentionKernels attn_kernels = {weighted_sum, weighted_rows};
+const AttentionKernels attn_kernels = {weighted_sum, weighted_rows_of<Vector>};
 
 }  // namespace avx2
 }  // namespace lsrt

@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "kernels/columns.h"
 #include "kernels/isa_sets.h"
 #include "kernels/vec_neondot.h"
 
@@ -94,55 +95,9 @@ void weighted_sum(const uint16_t* weight, size_t ld_weight, size_t rows, const i
   }
 }
 
-// Sums of kRows outputs: kVectors times the four elements that `at` lets through.
-template <size_t kRows, size_t kVectors, typename At>
-inline __attribute__((always_inline)) void float_tile(const float* weight, size_t ld_weight, const float* x,
-                                                      size_t ld_x, size_t rows, const At at, float* out,
-                                                      size_t ld_out) {
-  float32x4_t sum[kRows][kVectors];
-#pragma GCC unroll 4
-  for (size_t j = 0; j < kRows; ++j) {
-#pragma GCC unroll 4
-    for (size_t v = 0; v < kVectors; ++v) sum[j][v] = vdupq_n_f32(0);
-  }
-  for (size_t t = 0; t < rows; ++t, weight += ld_weight, x += ld_x) {
-    float32x4_t in[kVectors];
-#pragma GCC unroll 4
-    for (size_t v = 0; v < kVectors; ++v) in[v] = at.load(x + 4 * v);
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kRows; ++j) {
-#pragma GCC unroll 4
-      for (size_t v = 0; v < kVectors; ++v) sum[j][v] = vfmaq_n_f32(sum[j][v], in[v], weight[j]);
-    }
-  }
-#pragma GCC unroll 4
-  for (size_t j = 0; j < kRows; ++j) {
-#pragma GCC unroll 4
-    for (size_t v = 0; v < kVectors; ++v) at.store(out + j * ld_out + 4 * v, sum[j][v]);
-  }
-}
-
-template <size_t kRows>
-void float_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t d,
-                float* out, size_t ld_out) {
-  size_t k = 0;
-  for (; k + 16 <= d; k += 16) {
-    float_tile<kRows, 4>(weight, ld_weight, x + k, ld_x, rows, Whole(), out + k, ld_out);
-  }
-  for (; k < d; k += 4)
-    float_tile<kRows, 1>(weight, ld_weight, x + k, ld_x, rows, Part(d - k), out + k, ld_out);
-}
-
-void weighted_rows(const float* weight, size_t ld_weight, const float* x, size_t ld_x, size_t rows, size_t n,
-                   size_t d, float* out, size_t ld_out) {
-  size_t j = 0;
-  for (; j + 4 <= n; j += 4) float_rows<4>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);
-  for (; j < n; ++j) float_rows<1>(weight + j, ld_weight, x, ld_x, rows, d, out + j * ld_out, ld_out);
-}
-
 }  // namespace
 
-const AttentionKernels attn_kernels = {weighted_sum, weighted_rows};
+const AttentionKernels attn_kernels = {weighted_sum, weighted_rows_of<Vector>};
 
 }  // namespace neondot
 }  // namespace lsrt

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/columns.h"
 #include "kernels/isa_sets.h"
 #include "kernels/rows_math.h"
 #include "kernels/vec_avx2.h"
@@ -11,21 +12,6 @@
 namespace lsrt {
 namespace avx2 {
 namespace {
-
-// Eight elements of a row: all inside it, or only the first n.
-struct Whole {
-  __m256 load(const float* p) const { return _mm256_loadu_ps(p); }
-  void store(float* p, __m256 v) const { _mm256_storeu_ps(p, v); }
-  __m256 keep(__m256 v) const { return v; }
-};
-
-struct Part {
-  __m256i mask;
-  explicit Part(size_t n) : mask(tail_mask(n < 8 ? n : 8)) {}
-  __m256 load(const float* p) const { return _mm256_maskload_ps(p, mask); }
-  void store(float* p, __m256 v) const { _mm256_maskstore_ps(p, mask, v); }
-  __m256 keep(__m256 v) const { return _mm256_and_ps(v, _mm256_castsi256_ps(mask)); }
-};
 
 // Calls step(i, j, at) for the elements i .. i + 7 of a row, j = 0 for lanes 0 .. 7, 1 for lanes 8 .. 15.
 template <typename Step>
@@ -215,26 +201,10 @@ void softmax(float* x, size_t n) {
   for_each8(n, [&](size_t i, size_t, auto at) { at.store(x + i, _mm256_mul_ps(at.load(x + i), inverse)); });
 }
 
-// Columns 0 .. 7, or those that `at` lets through.
-template <typename At>
-inline __attribute__((always_inline)) void exp_columns8(const float* s, size_t ld_s, size_t rows, const At at,
-                                                        float* e, size_t ld_e, float* largest, float* total) {
-  __m256 m = _mm256_set1_ps(kMaskedScore), sum = _mm256_setzero_ps();
-  for (size_t t = 0; t < rows; ++t) m = _mm256_max_ps(at.load(s + t * ld_s), m);
-  for (size_t t = 0; t < rows; ++t) {
-    const __m256 v = exp_negative(_mm256_sub_ps(at.load(s + t * ld_s), m));
-    at.store(e + t * ld_e, v);
-    sum = _mm256_add_ps(sum, v);
-  }
-  at.store(largest, m);
-  at.store(total, sum);
-}
-
 void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, size_t ld_e, float* largest,
                  float* total) {
-  size_t j = 0;
-  for (; j + 8 <= n; j += 8) exp_columns8(s + j, ld_s, rows, Whole(), e + j, ld_e, largest + j, total + j);
-  if (j < n) exp_columns8(s + j, ld_s, rows, Part(n - j), e + j, ld_e, largest + j, total + j);
+  const auto exp = [](__m256 x) { return exp_negative(x); };
+  exp_each<Vector>(exp, s, ld_s, rows, n, e, ld_e, largest, total);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "kernels/columns.h"
 #include "kernels/isa_sets.h"
 #include "kernels/rows_math.h"
 #include "kernels/vec_neondot.h"
@@ -140,26 +141,10 @@ void softmax(float* x, size_t n) {
   for_each4(n, [&](size_t i, size_t, auto at) { at.store(x + i, vmulq_f32(at.load(x + i), inverse)); });
 }
 
-// Columns 0 .. 3, or those that `at` lets through.
-template <typename At>
-inline void exp_columns4(const float* s, size_t ld_s, size_t rows, const At at, float* e, size_t ld_e,
-                         float* largest, float* total) {
-  float32x4_t m = vdupq_n_f32(kMaskedScore), sum = vdupq_n_f32(0);
-  for (size_t t = 0; t < rows; ++t) m = max4(at.load(s + t * ld_s), m);
-  for (size_t t = 0; t < rows; ++t) {
-    const float32x4_t v = exp_negative(vsubq_f32(at.load(s + t * ld_s), m));
-    at.store(e + t * ld_e, v);
-    sum = vaddq_f32(sum, v);
-  }
-  at.store(largest, m);
-  at.store(total, sum);
-}
-
 void exp_columns(const float* s, size_t ld_s, size_t rows, size_t n, float* e, size_t ld_e, float* largest,
                  float* total) {
-  for_each4(n, [&](size_t j, size_t, auto at) {
-    exp_columns4(s + j, ld_s, rows, at, e + j, ld_e, largest + j, total + j);
-  });
+  const auto exp = [](float32x4_t x) { return exp_negative(x); };
+  exp_each<Vector>(exp, s, ld_s, rows, n, e, ld_e, largest, total);
 }
 
 }  // namespace

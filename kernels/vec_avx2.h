@@ -18,6 +18,34 @@ inline __m256i tail_mask(size_t n) {  // the first n of 8 lanes, n <= 8
   return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+// Eight elements of a row: all inside it, or only the first n.
+struct Whole {
+  __m256 load(const float* p) const { return _mm256_loadu_ps(p); }
+  void store(float* p, __m256 v) const { _mm256_storeu_ps(p, v); }
+  __m256 keep(__m256 v) const { return v; }
+};
+
+struct Part {
+  __m256i mask;
+  explicit Part(size_t n) : mask(tail_mask(n < 8 ? n : 8)) {}
+  __m256 load(const float* p) const { return _mm256_maskload_ps(p, mask); }
+  void store(float* p, __m256 v) const { _mm256_maskstore_ps(p, mask, v); }
+  __m256 keep(__m256 v) const { return _mm256_and_ps(v, _mm256_castsi256_ps(mask)); }
+};
+
+// For columns.h.
+struct Vector {
+  using Register = __m256;
+  using Whole = avx2::Whole;
+  using Part = avx2::Part;
+  static constexpr size_t kWidth = 8;
+  static Register set(float x) { return _mm256_set1_ps(x); }
+  static Register add(Register a, Register b) { return _mm256_add_ps(a, b); }
+  static Register sub(Register a, Register b) { return _mm256_sub_ps(a, b); }
+  static Register max(Register a, Register b) { return _mm256_max_ps(a, b); }
+  static Register multiply_add(Register a, Register b, Register sum) { return _mm256_fmadd_ps(a, b, sum); }
+};
+
 inline float fold_min(__m256 v) {
   __m128 m = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   m = _mm_min_ps(m, _mm_movehl_ps(m, m));

@@ -39,6 +39,19 @@ struct Part {
   }
 };
 
+// For columns.h.
+struct Vector {
+  using Register = float32x4_t;
+  using Whole = neondot::Whole;
+  using Part = neondot::Part;
+  static constexpr size_t kWidth = 4;
+  static Register set(float x) { return vdupq_n_f32(x); }
+  static Register add(Register a, Register b) { return vaddq_f32(a, b); }
+  static Register sub(Register a, Register b) { return vsubq_f32(a, b); }
+  static Register max(Register a, Register b) { return max4(a, b); }
+  static Register multiply_add(Register a, Register b, Register sum) { return vfmaq_f32(sum, a, b); }
+};
+
 // Calls step(i, j, at) for the elements i .. i + 3 of a row; their lanes are 4 j .. 4 j + 3 of rows.h.
 template <typename Step>
 inline __attribute__((always_inline)) void for_each4(size_t n, Step step) {

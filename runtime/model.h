@@ -3,7 +3,7 @@
 //
 // Loading treats the file as hostile: the FlatBuffer is verified whole, then every extent, span, alignment,
 // scale and relation between layers is checked here, so that code that runs the model needs no checks of its
-// own. Nothing is copied: the views below point into the mapped file.
+// own. Nothing is copied: the views below point into the file's bytes.
 #pragma once
 
 #include <cstddef>

@@ -6,42 +6,42 @@ namespace lsrt {
 
 // One image's rows of a stage: the cls row, and patches of the image (first stage) or of the rows that the
 // stage before left in x.
-void VisionNetwork::embed(const StagePlan& stage, size_t index, size_t image, const Buffers& b) {
+void VisionNetwork::embed(const StagePlan& stage, size_t index, size_t image) {
   const PatchStem& stem = *stage.stem;
   const size_t patches = size_t{stem.grid} * stem.grid, lead = stem.cls_count * stage.width;
-  float* rows = b.x + image * b.image_floats;
+  float* rows = b_.x + image * b_.image_floats;
   PatchSource source{PatchSource::Layout::kPlanes, nullptr, stem.channels, stem.grid, stem.patch};
   if (index == 0) {
-    source.data = b.images + image * stem.channels * source.side() * source.side();
+    source.data = b_.images + image * stem.channels * source.side() * source.side();
   } else {
     const StagePlan& before = stages_[index - 1];
     source.layout = PatchSource::Layout::kRows;
     source.data = rows + before.stem->cls_count * before.width;
   }
-  backend_->extract_patches(*stream_, source, b.patches);
-  backend_->linear(*stream_, *stage.projection, b.patches, patches, Activation::kNone, b.attention);
+  backend_->extract_patches(*stream_, source, b_.patches);
+  backend_->linear(*stream_, *stage.projection, b_.patches, patches, Activation::kNone, b_.attention);
   if (lead) backend_->copy_to_device(*stream_, rows, stem.cls_tokens, lead * sizeof(float));
-  backend_->layer_norm(*stream_, stem.norm, stage.width, b.attention, stage.width, patches, rows + lead,
+  backend_->layer_norm(*stream_, stem.norm, stage.width, b_.attention, stage.width, patches, rows + lead,
                        stage.width);
   if (stem.positions) backend_->add(*stream_, stem.positions, stage.rows * stage.width, rows);
 }
 
-void VisionNetwork::run_layer(const StagePlan& stage, const Layer& layer, size_t image, const Buffers& b) {
+void VisionNetwork::run_layer(const StagePlan& stage, const Layer& layer, size_t image) {
   const PreparedBlock& block = layer.prepared;
   const size_t width = stage.width, cls = stage.stem->cls_count;
-  float* x = b.x + image * b.image_floats;
+  float* x = b_.x + image * b_.image_floats;
   KeyValueStore store = store_of(stage, layer);
-  store.memory = b.store;
-  const Projected to = {store,          b.attention,     nullptr, cls ? b.cls_key_value : nullptr,
-                        b.landmark_key, b.landmark_value};
+  store.memory = b_.store;
+  const Projected to = {store,           b_.attention,     nullptr, cls ? b_.cls_key_value : nullptr,
+                        b_.landmark_key, b_.landmark_value};
   runner_.project(*backend_, *stream_, block, *layer.norm_keys, x, stage.rows, cls, to);
   if (block.rank) {
     LayerRunner::store_globals(*backend_, *stream_, *layer.norm_summary, store, stage.rows, block.rank,
-                               b.landmark_key, b.landmark_value);
+                               b_.landmark_key, b_.landmark_value);
   }
   GroupedAttention grouped = attention_shape(stage, layer);
   grouped.store = store;
-  grouped.query = grouped.out = b.attention;
+  grouped.query = grouped.out = b_.attention;
   grouped.query_rows = layout_tables_[layer.layout].query_rows;
   grouped.key_rows = layout_tables_[layer.layout].key_rows;
   grouped.bias = layer.bias;
@@ -49,40 +49,38 @@ void VisionNetwork::run_layer(const StagePlan& stage, const Layer& layer, size_t
   backend_->grouped_attention(*stream_, grouped);
   if (cls && layouts_[layer.layout].window) {
     ClsAttention attention = cls_shape(stage, layer);
-    attention.query = attention.out = b.attention;
-    attention.key = b.cls_key_value, attention.value = b.cls_key_value + width;
-    attention.x = b.attention + cls * width;
+    attention.query = attention.out = b_.attention;
+    attention.key = b_.cls_key_value, attention.value = b_.cls_key_value + width;
+    attention.x = b_.attention + cls * width;
     backend_->cls_attention(*stream_, attention);
   }
-  runner_.feed_forward(*backend_, *stream_, block, b.attention, stage.rows, x);
+  runner_.feed_forward(*backend_, *stream_, block, b_.attention, stage.rows, x);
 }
 
 // stage_rows: null, or per stage where its rows go.
 void VisionNetwork::run_batch(const float* images, size_t count, float* logits, float* const* stage_rows) {
-  Carver carver(scratch_);
-  const Buffers b(*this, &carver);
   const StagePlan& last = stages_.back();
-  backend_->copy_to_device(*stream_, b.images, images,
+  backend_->copy_to_device(*stream_, b_.images, images,
                            count * 3 * image_size() * image_size() * sizeof(float));
   for (size_t i = 0; i < stages_.size(); ++i) {
     const StagePlan& stage = stages_[i];
-    for (size_t image = 0; image < count; ++image) embed(stage, i, image, b);
-    for (const Layer& layer :
-         stage.layers) {  // image after image, while the layer's weights are in the cache
-      for (size_t image = 0; image < count; ++image) run_layer(stage, layer, image, b);
+    for (size_t image = 0; image < count; ++image) embed(stage, i, image);
+    // Image after image, while a layer's weights are in the cache.
+    for (const Layer& layer : stage.layers) {
+      for (size_t image = 0; image < count; ++image) run_layer(stage, layer, image);
     }
     const size_t floats = stage.rows * stage.width;
     for (size_t image = 0; stage_rows && image < count; ++image) {
-      backend_->copy_to_host(*stream_, stage_rows[i] + image * floats, b.x + image * b.image_floats,
+      backend_->copy_to_host(*stream_, stage_rows[i] + image * floats, b_.x + image * b_.image_floats,
                              floats * sizeof(float));
     }
   }
   for (size_t i = 0; i < count; ++i) {
-    head_->pool(*stream_, last.width, b.x + i * b.image_floats, last.rows, static_cast<float>(last.rows),
-                b.features + i * last.width);
+    head_->pool(*stream_, last.width, b_.x + i * b_.image_floats, last.rows, static_cast<float>(last.rows),
+                b_.features + i * last.width);
   }
-  head_->run(*stream_, b.features, count, b.head_scratch, b.logits);
-  backend_->copy_to_host(*stream_, logits, b.logits, count * classes() * sizeof(float));
+  head_->run(*stream_, b_.features, count, b_.head_scratch, b_.logits);
+  backend_->copy_to_host(*stream_, logits, b_.logits, count * classes() * sizeof(float));
 }
 
 Status VisionNetwork::run(const float* images, size_t count, float* logits,

@@ -66,8 +66,6 @@ class VisionNetwork {
     float* head_scratch;
     float* logits;  // [batch, classes]
     size_t image_floats;
-
-    Buffers(VisionNetwork& network, Carver* carver);
   };
 
   VisionNetwork(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend);
@@ -76,13 +74,14 @@ class VisionNetwork {
   Result<size_t> find_layout(const PatchStem& stem, size_t window, size_t stage);
   Status upload();
   void place_tables(Carver* carver);
+  void place_buffers(Carver* carver);
   size_t workspace_bytes(const StagePlan& stage, const Layer& layer) const;
   // Extents, without memory.
   KeyValueStore store_of(const StagePlan& stage, const Layer& layer) const;
   GroupedAttention attention_shape(const StagePlan& stage, const Layer& layer) const;
   ClsAttention cls_shape(const StagePlan& stage, const Layer& layer) const;
-  void embed(const StagePlan& stage, size_t index, size_t image, const Buffers& b);
-  void run_layer(const StagePlan& stage, const Layer& layer, size_t image, const Buffers& b);
+  void embed(const StagePlan& stage, size_t index, size_t image);
+  void run_layer(const StagePlan& stage, const Layer& layer, size_t image);
   void run_batch(const float* images, size_t count, float* logits, float* const* stage_rows);
 
   std::shared_ptr<const Model> model_;
@@ -95,6 +94,7 @@ class VisionNetwork {
   LayerRunner runner_;
   std::vector<StagePlan> stages_;
   size_t workspace_bytes_ = 0;
+  Buffers b_{};
   void* tables_ = nullptr;   // index lists and biases
   void* scratch_ = nullptr;  // activations
 };

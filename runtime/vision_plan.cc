@@ -11,34 +11,6 @@ constexpr double kMostTableElements = 1 << 30;
 
 }  // namespace
 
-VisionNetwork::Buffers::Buffers(VisionNetwork& network, Carver* carver) {
-  const size_t batch = network.options_.max_batch, size = network.image_size();
-  size_t widest = 0, landmark_floats = 0, patch_floats = 0, store_bytes = 0;
-  image_floats = 0;
-  for (const StagePlan& stage : network.stages_) {
-    const size_t patches = size_t{stage.stem->grid} * stage.stem->grid;
-    widest = std::max(widest, stage.width);
-    image_floats = std::max(image_floats, stage.rows * stage.width);
-    patch_floats = std::max(patch_floats, patches * stage.patch_floats());
-    for (const Layer& layer : stage.layers) {
-      landmark_floats = std::max(landmark_floats, layer.prepared.rank * stage.width);
-      store_bytes = std::max(store_bytes, network.backend_->key_value_bytes(network.store_of(stage, layer)));
-    }
-  }
-  images = carver->take<float>(batch * 3 * size * size);
-  x = carver->take<float>(batch * image_floats);
-  attention = carver->take<float>(image_floats);
-  patches = carver->take<float>(patch_floats);
-  store = carver->take<uint8_t>(store_bytes);
-  cls_key_value = carver->take<float>(2 * widest);
-  landmark_key = carver->take<float>(landmark_floats);
-  landmark_value = carver->take<float>(landmark_floats);
-  features = carver->take<float>(batch * network.stages_.back().width);
-  head_scratch = carver->take<float>(network.head_->scratch_floats(batch));
-  logits = carver->take<float>(batch * network.classes());
-  network.runner_.place(carver);
-}
-
 VisionNetwork::VisionNetwork(std::shared_ptr<const Model> model, std::shared_ptr<Backend> backend)
     : model_(std::move(model)), backend_(std::move(backend)) {}
 
@@ -159,6 +131,35 @@ void VisionNetwork::place_tables(Carver* carver) {
   }
 }
 
+// All activations, one after another.
+void VisionNetwork::place_buffers(Carver* carver) {
+  const size_t batch = options_.max_batch, size = image_size();
+  size_t image_floats = 0, widest = 0, landmark_floats = 0, patch_floats = 0, store_bytes = 0;
+  for (const StagePlan& stage : stages_) {
+    const size_t patches = size_t{stage.stem->grid} * stage.stem->grid;
+    widest = std::max(widest, stage.width);
+    image_floats = std::max(image_floats, stage.rows * stage.width);
+    patch_floats = std::max(patch_floats, patches * stage.patch_floats());
+    for (const Layer& layer : stage.layers) {
+      landmark_floats = std::max(landmark_floats, layer.prepared.rank * stage.width);
+      store_bytes = std::max(store_bytes, backend_->key_value_bytes(store_of(stage, layer)));
+    }
+  }
+  b_.image_floats = image_floats;
+  b_.images = carver->take<float>(batch * 3 * size * size);
+  b_.x = carver->take<float>(batch * image_floats);
+  b_.attention = carver->take<float>(image_floats);
+  b_.patches = carver->take<float>(patch_floats);
+  b_.store = carver->take<uint8_t>(store_bytes);
+  b_.cls_key_value = carver->take<float>(2 * widest);
+  b_.landmark_key = carver->take<float>(landmark_floats);
+  b_.landmark_value = carver->take<float>(landmark_floats);
+  b_.features = carver->take<float>(batch * stages_.back().width);
+  b_.head_scratch = carver->take<float>(head_->scratch_floats(batch));
+  b_.logits = carver->take<float>(batch * classes());
+  runner_.place(carver);
+}
+
 Status VisionNetwork::upload() {
   auto copy = [&](const void* device, const auto& host) {
     backend_->copy_to_device(*stream_, const_cast<void*>(device), host.data(), host.size() * sizeof(host[0]));
@@ -187,7 +188,7 @@ Result<size_t> VisionNetwork::plan(const Model& model, Backend& backend, const C
   LSRT_TRY(network.prepare(options));
   Carver carver(nullptr);
   network.place_tables(&carver);
-  Buffers buffers(network, &carver);
+  network.place_buffers(&carver);
   return carver.used() + network.workspace_bytes_;
 }
 
@@ -199,12 +200,13 @@ Result<std::unique_ptr<VisionNetwork>> VisionNetwork::create(std::shared_ptr<con
   Backend& device = *network->backend_;
   Carver table_sizes(nullptr), scratch_sizes(nullptr);
   network->place_tables(&table_sizes);
-  Buffers measured(*network, &scratch_sizes);
+  network->place_buffers(&scratch_sizes);
   LSRT_ASSIGN(network->tables_, device.allocate(table_sizes.used()));
   LSRT_ASSIGN(network->scratch_, device.allocate(scratch_sizes.used()));
   LSRT_ASSIGN(network->stream_, device.create_stream(options.threads, network->workspace_bytes_));
-  Carver tables(network->tables_);
+  Carver tables(network->tables_), scratch(network->scratch_);
   network->place_tables(&tables);
+  network->place_buffers(&scratch);
   LSRT_TRY(network->upload());
   return network;
 }

@@ -13,8 +13,4 @@ esac
 if [ "$preset" = aarch64-qemu ]; then scripts/setup.sh aarch64; else scripts/setup.sh; fi
 mkdir -p "$folder"
 cmake --preset "$preset" >"$folder/configure.log" 2>&1 || { cat "$folder/configure.log" >&2; exit 1; }
-if [ $# -gt 1 ]; then
-  cmake --build "$folder" --target "${@:2}"
-else
-  cmake --build "$folder"
-fi
+cmake --build "$folder" ${2:+--target} "${@:2}"

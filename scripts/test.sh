@@ -4,16 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-run_stage() {  # run_stage PRESET FOLDER
+run_stage() {  # run_stage PRESET FOLDER [TEST...]: all tests, or only these
   echo "== $1"
-  scripts/build.sh "$1"
-  ctest --test-dir "$2" --output-on-failure --parallel "$(nproc)" --no-tests=error
-}
-
-run_simde() {  # what depends on the kernel set
-  echo "== simde"
-  scripts/build.sh simde kernels_test grouped_attention_test session_test
-  ctest --test-dir build-simde --output-on-failure --no-tests=error -R '^(kernels_test|grouped_attention_test|session_test)$'
+  scripts/build.sh "$1" "${@:3}"
+  ctest --test-dir "$2" --output-on-failure --parallel "$(nproc)" --no-tests=error \
+    ${3:+-R "^($(IFS='|' && echo "${*:3}"))\$"}
 }
 
 release=release
@@ -23,7 +18,7 @@ for stage in ${LSRT_STAGES:-native}; do
   case $stage in
     native) ;;
     asan | tsan) run_stage "$stage" "build-$stage" ;;
-    simde) run_simde ;;
+    simde) run_stage simde build-simde kernels_test grouped_attention_test session_test ;;  # what kernels decide
     aarch64) run_stage aarch64-qemu build-aarch64 ;;
     *) echo "test.sh: no such stage: $stage" >&2; exit 2 ;;
   esac

@@ -4,8 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "runtime/pages.h"
-
 namespace lsrt {
 
 CpuStream::~CpuStream() {
@@ -29,19 +27,17 @@ Result<std::unique_ptr<Backend>> Backend::create(const std::string& name, const 
 }
 
 Result<void*> CpuBackend::allocate(size_t bytes) {
-  void* memory = map_pages(bytes);
+  Pages pages(bytes);
+  void* memory = pages.data();
   if (!memory) return fail(Error::kMemory, "cannot allocate %zu bytes", bytes);
   std::lock_guard<std::mutex> lock(mutex_);
-  allocated_[memory] = bytes;
+  allocated_[memory] = std::move(pages);
   return memory;
 }
 
 void CpuBackend::release(void* memory) {
   std::lock_guard<std::mutex> lock(mutex_);
-  auto found = allocated_.find(memory);
-  if (found == allocated_.end()) return;
-  unmap_pages(memory, found->second);
-  allocated_.erase(found);
+  allocated_.erase(memory);
 }
 
 Result<std::unique_ptr<Stream>> CpuBackend::create_stream(size_t threads, size_t workspace) {

@@ -14,6 +14,7 @@
 #include "runtime/backend.h"
 #include "runtime/backends/thread_pool.h"
 #include "runtime/carver.h"
+#include "runtime/pages.h"
 
 namespace lsrt {
 
@@ -108,8 +109,8 @@ class CpuBackend : public Backend {
   std::mutex mutex_;  // of what follows
   bool uses_xnnpack_ = false;
   std::map<std::pair<const void*, const void*>, std::unique_ptr<Linear>>
-      prepared_;                       // by weight and bias address
-  std::map<void*, size_t> allocated_;  // bytes by address
+      prepared_;                      // by weight and bias address
+  std::map<void*, Pages> allocated_;  // by address
 };
 
 }  // namespace lsrt

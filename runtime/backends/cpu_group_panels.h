@@ -46,22 +46,28 @@ struct GroupColumns {
   void list(const GroupedAttention& a, size_t group) {
     for (keys = 0; keys < a.globals; ++keys) row[keys] = static_cast<int32_t>(a.global_first + keys);
     const int32_t* key_rows = a.key_rows + group * a.group_keys;
+    const size_t span = a.bias ? a.bias_run : a.group_keys;
     bias_runs = 0;
-    for (size_t k = 0; k < a.group_keys; ++k) {
-      if (key_rows[k] < 0) continue;
-      if (a.bias) {
-        const auto run = static_cast<uint32_t>(k / a.bias_run), from = static_cast<uint32_t>(k % a.bias_run);
-        AddRun* last = bias + bias_runs - 1;
-        if (bias_runs && last->index == run && last->from + last->count == from) {
-          ++last->count;
-        } else {
-          bias[bias_runs++] = {run, from, static_cast<uint32_t>(keys), 1};
-        }
+    for (size_t first = 0, run = 0; first < a.group_keys; first += span, ++run) {
+      for (size_t k = first; k < std::min(first + span, a.group_keys); ++k) {
+        if (key_rows[k] < 0) continue;
+        if (a.bias) add_bias_key(static_cast<uint32_t>(run), static_cast<uint32_t>(k - first));
+        row[keys++] = key_rows[k];
       }
-      row[keys++] = key_rows[k];
     }
     columns = round_up(keys, kPanelOutputs);
     for (size_t c = keys; c < columns; ++c) row[c] = -1;
+  }
+
+ private:
+  // The next column is the key `from` of a run.
+  void add_bias_key(uint32_t run, uint32_t from) {
+    AddRun* last = bias + bias_runs - 1;
+    if (bias_runs && last->index == run && last->from + last->count == from) {
+      ++last->count;
+    } else {
+      bias[bias_runs++] = {run, from, static_cast<uint32_t>(keys), 1};
+    }
   }
 };
 
