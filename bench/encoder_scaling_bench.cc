@@ -12,9 +12,9 @@
 #include <ctime>
 #include <random>
 
-#include "converter/names_encoder.h"
+#include "converter/families/names_encoder.h"
 #include "converter/random_model.h"
-#include "runtime/encoder_network.h"
+#include "runtime/classify/encoder_network.h"
 
 using namespace lsrt;
 
@@ -49,13 +49,13 @@ Status measure(const Kind& kind, uint32_t length, size_t threads) {
   LSRT_ASSIGN(ModelBytes bytes,
               random_model(plan_encoder(shape(kind, length), WeightSource()), Precision::kInt8));
   LSRT_ASSIGN(std::shared_ptr<const Model> model, Model::load_bytes(std::move(bytes), kind.name));
-  LSRT_ASSIGN(std::unique_ptr<Backend> backend, Backend::create("cpu", ""));
-  const std::string isa = backend->isa();
+  LSRT_ASSIGN(std::unique_ptr<Backend> backend, Backend::create({}, model));
+  const std::string isa = backend->info().isa;
   std::shared_ptr<Backend> shared = std::move(backend);
   ClassifierOptions options;
   options.threads = threads;
-  LSRT_ASSIGN(const size_t memory, EncoderNetwork::plan(*model, *shared, options));
-  LSRT_ASSIGN(std::unique_ptr<EncoderNetwork> network, EncoderNetwork::create(model, shared, options));
+  LSRT_ASSIGN(const size_t memory, EncoderNetwork::plan(*shared, options));
+  LSRT_ASSIGN(std::unique_ptr<EncoderNetwork> network, EncoderNetwork::create(shared, options));
 
   std::mt19937 random(1);
   std::vector<int32_t> tokens(length);

@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "base/pages.h"
 #include "kernels/dispatch.h"
-#include "runtime/backend.h"
-#include "runtime/backends/cpu_cache.h"
-#include "runtime/pages.h"
+#include "runtime/device/backend.h"
+#include "runtime/device/cpu/causal_cache.h"
 
 namespace {
 
@@ -68,14 +68,14 @@ void run_lsrt(benchmark::State& state, const char* isa, const Shape& shape) {
   std::vector<float> scale(p.scale);
   scale.resize(padded);
   std::vector<int32_t> sum(shape.matrices * padded);
-  const auto backend = lsrt::Backend::create("cpu", isa).take();
+  const auto backend = lsrt::Backend::create({"cpu", isa}, nullptr).take();
   std::vector<const lsrt::Linear*> layers;
+  lsrt::LinearView view;
   for (size_t m = 0; m < shape.matrices; ++m) {
     auto* data = reinterpret_cast<int8_t*>(pages.data() + m * bytes);
     for (size_t n = 0; n < shape.outputs; ++n) {
       sum[m * padded + n] = lsrt::write_panel_row(p.matrix(m) + n * shape.depth, shape.depth, n, data);
     }
-    lsrt::LinearView view;
     view.weight.data = data, view.weight.scales = scale.data(), view.weight.sums = sum.data() + m * padded;
     view.weight.type = lsrt::DataType::kInt8;
     view.weight.rank = 2;
@@ -85,12 +85,14 @@ void run_lsrt(benchmark::State& state, const char* isa, const Shape& shape) {
     view.outputs = shape.outputs, view.inputs = shape.depth;
     layers.push_back(backend->prepare(view).take());
   }
-  const auto stream =
-      backend->create_stream(1, backend->linear_workspace_bytes(*layers[0], shape.rows, 1)).take();
+  lsrt::StreamPlan plan;
+  backend->ops().linear->plan(view, shape.rows, &plan);
+  const auto stream = backend->create_stream(plan).take();
   size_t turn = 0;
   for (auto _ : state) {
-    backend->linear(*stream, *layers[turn++ % shape.matrices], p.x.data(), shape.rows,
-                    lsrt::Activation::kNone, p.out.data());
+    backend->ops().linear->linear(*stream, *layers[turn++ % shape.matrices],
+                                  lsrt::Dev<const float>(p.x.data()), shape.rows, lsrt::Activation::kNone,
+                                  lsrt::Dev<float>(p.out.data()));
     benchmark::DoNotOptimize(p.out.data());
   }
   set_rates(state, shape);

@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/atomic_file.h"
 #include "cli/command.h"
 #include "converter/random_model.h"
-#include "runtime/atomic_file.h"
+#include "runtime/device/threads.h"
 
 namespace lsrt::tool {
 namespace {
@@ -39,7 +40,7 @@ Status write_trace(const Profiler& profiler, const std::string& path) {
 
 Status report(const Bench& bench) {
   const std::string cpu = cpu_name();
-  const uint32_t threads = bench.options.engine.threads;
+  const uint32_t threads = choose_threads(*bench.model, bench.options.engine.threads);
   if (bench.options.json) {
     Json results = Json::array();
     for (const BenchRow& row : bench.rows) {
@@ -57,7 +58,7 @@ Status report(const Bench& bench) {
       }
     }
     return print_json(Json{{"cpu", cpu},
-                           {"isa", bench.backend->isa()},
+                           {"isa", bench.backend->info().isa},
                            {"threads", threads},
                            {"results", results},
                            {"peak_rss_bytes", peak_rss_bytes()},
@@ -67,8 +68,8 @@ Status report(const Bench& bench) {
                            {"first_result_ms", bench.first_result_ms}});
   }
   std::string text =
-      format("%s, %s, %u threads\n%-8s %10s %8s %12s %12s %12s\n", cpu.c_str(), bench.backend->isa(), threads,
-             "test", "depth", "n", "min ms", "median ms", "per second");
+      format("%s, %s, %u threads\n%-8s %10s %8s %12s %12s %12s\n", cpu.c_str(), bench.backend->info().isa,
+             threads, "test", "depth", "n", "min ms", "median ms", "per second");
   for (const BenchRow& row : bench.rows) {
     text += format("%-8s %10llu %8llu %12.3f %12.3f %12.1f\n", row.test.c_str(),
                    static_cast<unsigned long long>(row.depth), static_cast<unsigned long long>(row.n),
@@ -90,10 +91,10 @@ Status load(Bench* bench) {
     bench->clock = Clock();  // making it is no part of loading it
     LSRT_ASSIGN(bench->model, Model::load_bytes(std::move(bytes), options.arch));
   }
-  LSRT_ASSIGN(bench->backend, Backend::create(options.engine.backend, options.engine.isa));
+  LSRT_ASSIGN(bench->backend, Backend::create({options.engine.backend, options.engine.isa}, bench->model));
   if (options.profile || !options.trace.empty()) {
     bench->profiler = std::make_unique<Profiler>();
-    bench->backend = bench->profiler->wrap(bench->backend);
+    bench->backend->observe(bench->profiler.get());
   }
   bench->load_ms = bench->clock.ms();
   return Status();
@@ -106,7 +107,7 @@ Status run(const BenchOptions& options) {
   catch_interrupts();
   Bench bench(options);
   LSRT_TRY(load(&bench));
-  LSRT_TRY(bench.model->family == "lm" ? bench_text(&bench) : bench_classifier(&bench));
+  LSRT_TRY(bench.model->family == Family::kLm ? bench_text(&bench) : bench_classifier(&bench));
   if (!options.trace.empty()) LSRT_TRY(write_trace(*bench.profiler, options.trace));
   return report(bench);
 }
@@ -126,14 +127,13 @@ Command add_bench(CLI::App& tool) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* app = tool.add_subcommand("bench", "Measure speed and memory on this machine");
   app->footer(
-      "Text: at each depth (tokens fed before) the time of a prompt and of tokens fed one by one. "
-      "Repetitions start from\n"
-      "an empty stream at depth 0; elsewhere they go on, the last one deeper by (R - 1) x (prompt + "
-      "generate) tokens.\n"
+      "Text: at each depth (tokens fed before) the time of a prompt and of tokens fed one by one.\n"
+      "Repetitions start from an empty stream at depth 0; elsewhere they go on, the last one deeper by\n"
+      "(R - 1) x (prompt + generate) tokens.\n"
       "Images and documents: one at a time, after a first one that is not counted.\n"
-      "--arch: published shape with random weights, made in memory: enwik8-base, enwik8-large, "
-      "vil-ls-medium-224,\n"
-      "vil-ls-base-224, vil-ls-medium-384, lra.");
+      "--arch: published shape with random weights, made in memory: enwik8-base, enwik8-large,\n"
+      "vil-ls-medium-224, vil-ls-base-224, vil-ls-medium-384, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b,\n"
+      "mamba2-130m, -370m, -780m, -1.3b, -2.7b.");
   app->add_option("MODEL", options->engine.model, "Model file made by lsrt convert");
   app->add_option("--arch", options->arch, "Instead of a model file: a published shape");
   app->add_option("--depth", options->depths, "Tokens of context before each test, e.g. 0,8192,65536")

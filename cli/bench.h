@@ -8,9 +8,9 @@
 
 #include "cli/options.h"
 #include "cli/output.h"
-#include "runtime/backend.h"
-#include "runtime/model.h"
-#include "runtime/profiler.h"
+#include "runtime/device/backend.h"
+#include "runtime/device/profiler.h"
+#include "runtime/model/model.h"
 
 namespace lsrt::tool {
 
@@ -41,12 +41,12 @@ struct Bench {
   explicit Bench(const BenchOptions& o) : options(o) {}
 
   const BenchOptions& options;
+  std::unique_ptr<Profiler> profiler;  // with --profile or --trace; the backend's streams report to it
   std::shared_ptr<const Model> model;
   std::shared_ptr<Backend> backend;
   Clock clock;  // since the start of loading
   double load_ms = 0, first_result_ms = 0;
-  std::unique_ptr<Profiler> profiler;  // with --profile or --trace
-  size_t state_bytes = 0;              // of a session; 0 for classifiers
+  size_t state_bytes = 0;  // of a session; 0 for classifiers
   std::vector<BenchRow> rows;
 };
 

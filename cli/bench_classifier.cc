@@ -1,6 +1,7 @@
 #include "cli/bench.h"
-#include "runtime/encoder_network.h"
-#include "runtime/vision_network.h"
+#include "runtime/classify/encoder_network.h"
+#include "runtime/classify/vision_network.h"
+#include "runtime/device/threads.h"
 
 namespace lsrt::tool {
 namespace {
@@ -21,18 +22,16 @@ Status repeat(Bench* bench, const char* test, const F& classify) {
 
 Status bench_classifier(Bench* bench) {
   ClassifierOptions options;
-  options.threads = bench->options.engine.threads;
+  options.threads = choose_threads(*bench->model, bench->options.engine.threads);
   BenchRandom random;
-  if (bench->model->family == "vil") {
-    LSRT_ASSIGN(std::unique_ptr<VisionNetwork> network,
-                VisionNetwork::create(bench->model, bench->backend, options));
+  if (bench->model->family == Family::kVil) {
+    LSRT_ASSIGN(std::unique_ptr<VisionNetwork> network, VisionNetwork::create(bench->backend, options));
     std::vector<float> pixels(3 * network->image_size() * network->image_size());
     for (float& pixel : pixels) pixel = static_cast<float>(random.below(256)) / 64.0f - 2.0f;
     std::vector<float> logits(network->classes());
     return repeat(bench, "image", [&] { return network->run(pixels.data(), 1, logits.data()); });
   }
-  LSRT_ASSIGN(std::unique_ptr<EncoderNetwork> network,
-              EncoderNetwork::create(bench->model, bench->backend, options));
+  LSRT_ASSIGN(std::unique_ptr<EncoderNetwork> network, EncoderNetwork::create(bench->backend, options));
   // As long as the model takes, as often as it compares.
   const std::vector<size_t> lengths(network->documents(), network->max_length());
   std::vector<int32_t> tokens(network->documents() * network->max_length());

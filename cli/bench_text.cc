@@ -1,7 +1,8 @@
 #include <algorithm>
 
 #include "cli/bench.h"
-#include "runtime/session.h"
+#include "runtime/device/threads.h"
+#include "runtime/text/session.h"
 
 namespace lsrt::tool {
 namespace {
@@ -76,10 +77,10 @@ class TextBench {
 Status bench_text(Bench* bench) {
   const BenchOptions& options = bench->options;
   CausalOptions causal;
-  causal.threads = options.engine.threads;
+  causal.threads = choose_threads(*bench->model, options.engine.threads);
   causal.block = options.stream.block;
   causal.memory = options.stream.memory;
-  LSRT_ASSIGN(std::unique_ptr<Session> session, Session::create(bench->model, bench->backend, causal));
+  LSRT_ASSIGN(std::unique_ptr<Session> session, Session::create(bench->backend, causal));
   bench->state_bytes = session->memory_use().state_bytes;
   TextBench text(*bench, session.get());
   LSRT_TRY(text.feed(1, Session::Output::kLast));

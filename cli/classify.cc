@@ -2,17 +2,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include "cli/classifier_crew.h"
 #include "cli/classify_inputs.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "runtime/device/threads.h"
 
 namespace lsrt::tool {
 namespace {
@@ -27,14 +28,20 @@ struct Options {
 
 struct Engine {
   ModelHandle model;
-  ClassifierHandle classifier;
   InputReader reader;
   std::vector<std::string> labels;
-  std::vector<float> logits;
-  double ms = 0;  // of all classified so far, without reading them
-  size_t classified = 0;
+};
 
-  double ms_each() const { return classified ? ms / static_cast<double>(classified) : 0; }
+// What became of the inputs so far.
+struct Tally {
+  size_t classified = 0, failures = 0;
+
+  double ms_each(const ClassifierCrew& crew) const {
+    return classified ? crew.network_ms() / static_cast<double>(classified) : 0;
+  }
+  double per_second(const ClassifierCrew& crew) const {
+    return crew.seconds() > 0 ? static_cast<double>(classified) / crew.seconds() : 0;
+  }
 };
 
 Result<std::vector<std::string>> read_labels(const Options& options, const lsrt_model* model) {
@@ -54,27 +61,15 @@ Result<std::vector<std::string>> read_labels(const Options& options, const lsrt_
 Status open_engine(const Options& options, Engine* e) {
   LSRT_ASSIGN(e->model, options.engine.load());
   LSRT_ASSIGN(e->reader, InputReader::create(e->model.get(), options.tokens));
-  lsrt_classifier_params params = lsrt_classifier_default_params();
-  params.threads = options.engine.threads;
-  lsrt_classifier* handle = nullptr;
-  LSRT_TRY(from_api(lsrt_classifier_create(e->model.get(), &params, &handle)));
-  e->classifier.reset(handle);
-  e->logits.resize(lsrt_model_classes(e->model.get()));
   LSRT_ASSIGN(e->labels, read_labels(options, e->model.get()));
   return Status();
 }
 
-// Reads and classifies one input (of a model that compares pairs: two files); the result is in e->logits.
-Status classify_one(const std::string* files, Engine* e) {
-  LSRT_ASSIGN(const Input input, e->reader.read(files));
-  Clock clock;
-  LSRT_TRY(from_api(input.lengths.empty()
-                        ? lsrt_classify_images(e->classifier.get(), input.pixels.data(), 1, e->logits.data())
-                        : lsrt_classify_sequences(e->classifier.get(), input.tokens.data(),
-                                                  input.lengths.data(), 1, e->logits.data())));
-  e->ms += clock.ms();
-  ++e->classified;
-  return Status();
+// Side by side even a small model keeps all cores busy.
+Result<ClassifierCrew> make_crew(const Options& options, const Engine& e, size_t inputs) {
+  const bool all_cores = options.engine.threads == 0 && inputs > 1;
+  return ClassifierCrew::create(
+      e.model.get(), all_cores ? usable_cores() : options.engine.threads_for(e.model.get()), inputs);
 }
 
 // Classes, best first; equal ones in their order.
@@ -99,22 +94,22 @@ void report_failure(const Status& status) {
   std::fprintf(stderr, "lsrt: error: %s\n", one_line(status.message()).c_str());
 }
 
-Json result_json(const std::string& name, const Engine& e, size_t top) {
-  const std::vector<double> p = softmax(e.logits);
+Json result_json(const std::string& name, const Engine& e, const std::vector<float>& logits, size_t top) {
+  const std::vector<double> p = softmax(logits);
   Json best = Json::array();
-  for (size_t c : ranking(e.logits)) {
+  for (size_t c : ranking(logits)) {
     if (best.size() == top) break;
-    best.push_back({{"class", c}, {"label", e.labels[c]}, {"probability", p[c]}, {"logit", e.logits[c]}});
+    best.push_back({{"class", c}, {"label", e.labels[c]}, {"probability", p[c]}, {"logit", logits[c]}});
   }
   return {{"input", name}, {"top", best}};
 }
 
 std::string result_text(const Json& result) {
   constexpr int kBar = 30;
-  std::string text = result["input"].get<std::string>() + "\n";
+  std::string text = one_line(result["input"].get<std::string>()) + "\n";
   for (const Json& best : result["top"]) {
     const double p = best["probability"].get<double>();
-    const std::string label = best["label"].get<std::string>();
+    const std::string label = one_line(best["label"].get<std::string>());
     text += format("  %6.2f %% %-*s %s\n", p * 100, kBar,
                    std::string(static_cast<size_t>(p * kBar + 0.5), '#').c_str(),
                    label.empty() ? format("class %zu", best["class"].get<size_t>()).c_str() : label.c_str());
@@ -122,79 +117,103 @@ std::string result_text(const Json& result) {
   return text;
 }
 
-Status classify_inputs(const Options& options, Engine* e) {
-  const size_t files = e->reader.files();
-  if (options.inputs.size() % files != 0)
+Status classify_inputs(const Options& options, const Engine& e) {
+  const size_t files = e.reader.files();
+  LSRT_ASSIGN(const std::vector<std::string> inputs, expand_folders(options.inputs, e.reader.endings()));
+  if (inputs.size() % files != 0)
     return fail(Error::kArgument, "the model compares pairs: give two inputs each");
+  const size_t count = inputs.size() / files;
+  LSRT_ASSIGN(ClassifierCrew crew, make_crew(options, e, count));
   Json results = Json::array();
-  size_t failures = 0;
-  for (size_t i = 0; i < options.inputs.size() && !interrupted(); i += files) {
-    const Status status = classify_one(&options.inputs[i], e);
-    if (!status.ok()) {
-      report_failure(status);
-      ++failures;
-      continue;
+  Tally tally;
+  const auto read = [&](size_t i) { return e.reader.read(&inputs[i * files]); };
+  const auto done = [&](size_t i, const Result<std::vector<float>>& logits) -> Status {
+    if (!logits.ok()) {
+      report_failure(logits.status());
+      ++tally.failures;
+      return Status();
     }
-    std::string name = options.inputs[i];
-    if (files == 2) name += " | " + options.inputs[i + 1];
-    results.push_back(result_json(name, *e, options.top));
-    if (!options.json) LSRT_TRY(print(result_text(results.back())));
-  }
+    ++tally.classified;
+    std::string name = inputs[i * files];
+    if (files == 2) name += " | " + inputs[i * files + 1];
+    Json result = result_json(name, e, logits.value(), options.top);
+    if (!options.json) return print(result_text(result));
+    results.push_back(std::move(result));
+    return Status();
+  };
+  LSRT_TRY(crew.run(count, read, done));
   if (options.json) {
     LSRT_TRY(print_json(Json{{"results", results},
-                             {"images", e->classified},
-                             {"failures", failures},
-                             {"ms_per_image", e->ms_each()}}));
+                             {"images", tally.classified},
+                             {"failures", tally.failures},
+                             {"ms_per_image", tally.ms_each(crew)},
+                             {"images_per_second", tally.per_second(crew)},
+                             {"side_by_side", crew.size()}}));
+  } else if (count > 1) {
+    std::fprintf(stderr,
+                 "lsrt: %zu inputs in %.2f s with reading: %.1f a second, %zu side by side of %.2f ms each\n",
+                 tally.classified, crew.seconds(), tally.per_second(crew), crew.size(), tally.ms_each(crew));
   }
-  return failures ? fail(Error::kFile, "%zu of %zu inputs could not be classified", failures,
-                         options.inputs.size() / files)
-                  : Status();
+  return tally.failures
+             ? fail(Error::kFile, "%zu of %zu inputs could not be classified", tally.failures, count)
+             : Status();
 }
 
-Status print_eval(const Options& options, const Engine& e, size_t top1, size_t top5, size_t failures) {
-  const double n = static_cast<double>(e.classified);
+Status print_eval(const Options& options, const ClassifierCrew& crew, const Tally& tally, size_t top1,
+                  size_t top5) {
+  const double n = static_cast<double>(tally.classified);
   const double percent1 = 100 * static_cast<double>(top1) / n, percent5 = 100 * static_cast<double>(top5) / n;
   if (options.json) {
-    return print_json(Json{{"images", e.classified},
+    return print_json(Json{{"images", tally.classified},
                            {"top1", percent1},
                            {"top5", percent5},
-                           {"ms_per_image", e.ms_each()},
-                           {"failures", failures},
+                           {"ms_per_image", tally.ms_each(crew)},
+                           {"images_per_second", tally.per_second(crew)},
+                           {"side_by_side", crew.size()},
+                           {"failures", tally.failures},
                            {"peak_rss_bytes", peak_rss_bytes()}});
   }
-  return print(format("%zu inputs: top-1 %.2f %%, top-5 %.2f %%, %.3f ms each%s\n", e.classified, percent1,
-                      percent5, e.ms_each(),
-                      failures ? format("; %zu could not be read", failures).c_str() : ""));
+  return print(format(
+      "%zu inputs: top-1 %.2f %%, top-5 %.2f %%; %.1f a second with reading, %zu side by side of %.3f ms "
+      "each%s\n",
+      tally.classified, percent1, percent5, tally.per_second(crew), crew.size(), tally.ms_each(crew),
+      tally.failures ? format("; %zu could not be read", tally.failures).c_str() : ""));
 }
 
-Status evaluate(const Options& options, Engine* e) {
-  if (e->reader.files() == 2)
+Status evaluate(const Options& options, const Engine& e) {
+  if (e.reader.files() == 2)
     return fail(Error::kArgument, "--eval: the model compares pairs, folders hold single inputs");
   LSRT_ASSIGN(const std::vector<LabelledFile> files,
-              list_folders(options.eval, e->reader.endings(), e->logits.size()));
+              list_folders(options.eval, e.reader.endings(), e.labels.size()));
+  LSRT_ASSIGN(ClassifierCrew crew, make_crew(options, e, files.size()));
   Progress progress("classifying");
-  size_t top1 = 0, top5 = 0, failures = 0;
-  for (const LabelledFile& file : files) {
-    if (interrupted()) return fail(Error::kCancelled, "interrupted");
-    const Status status = classify_one(&file.path, e);
-    if (!status.ok()) {
+  size_t top1 = 0, top5 = 0;
+  Tally tally;
+  const auto read = [&](size_t i) { return e.reader.read(&files[i].path); };
+  const auto done = [&](size_t i, const Result<std::vector<float>>& logits) -> Status {
+    if (!logits.ok()) {
       progress.clear();
-      report_failure(status);
-      ++failures;
-      continue;
+      report_failure(logits.status());
+      ++tally.failures;
+      return Status();
     }
-    const std::vector<size_t> order = ranking(e->logits);
-    const auto rank = static_cast<size_t>(std::find(order.begin(), order.end(), file.label) - order.begin());
+    ++tally.classified;
+    const std::vector<size_t> order = ranking(logits.value());
+    const auto rank =
+        static_cast<size_t>(std::find(order.begin(), order.end(), files[i].label) - order.begin());
     top1 += rank < 1;
     top5 += rank < 5;
     progress.update(
-        e->classified + failures, files.size(),
-        format("top-1 %.2f %%", 100.0 * static_cast<double>(top1) / static_cast<double>(e->classified)));
-  }
+        i + 1, files.size(),
+        format("top-1 %.2f %%", 100.0 * static_cast<double>(top1) / static_cast<double>(tally.classified)));
+    return Status();
+  };
+  LSRT_TRY(crew.run(files.size(), read, done));
   progress.clear();
-  if (e->classified == 0)
+  if (interrupted()) return fail(Error::kCancelled, "interrupted");
+  if (tally.classified == 0)
     return fail(Error::kFile, "%s: none of its %zu files could be read", options.eval.c_str(), files.size());
-  return print_eval(options, *e, top1, top5, failures);
+  return print_eval(options, crew, tally, top1, top5);
 }
 
 Status classify(const Options& options) {
@@ -203,7 +222,7 @@ Status classify(const Options& options) {
   Engine engine;
   LSRT_TRY(open_engine(options, &engine));
   catch_interrupts();
-  return options.eval.empty() ? classify_inputs(options, &engine) : evaluate(options, &engine);
+  return options.eval.empty() ? classify_inputs(options, engine) : evaluate(options, engine);
 }
 
 }  // namespace
@@ -212,17 +231,16 @@ Command add_classify(CLI::App& tool) {
   auto options = std::make_shared<Options>();
   CLI::App* app = tool.add_subcommand("classify", "Classify images (vil) or documents (encoder)");
   app->footer(
-      "Images: JPEG or PNG. Documents: text files, their bytes are the tokens; or with --tokens files of "
-      "numbers. Longer\n"
-      "documents are cut to the model's length. A model that compares pairs takes two inputs for each "
-      "result.\n"
-      "--eval: DIR/CLASS/*.jpg, *.jpeg, *.png or *.txt; class numbers follow the sorted names of the "
-      "folders. top1 and top5\n"
-      "are percentages; times are those of the network, without reading files. Files that cannot be read are "
-      "named and\n"
-      "counted; the exit status is then 1 with inputs, and with --eval only if none could be read.");
+      "Images: JPEG or PNG. Documents: text files, their bytes are the tokens; or with --tokens files of\n"
+      "numbers. Longer documents are cut to the model's length. A model that compares pairs takes two\n"
+      "inputs for each result.\n"
+      "--eval: DIR/CLASS/*.jpg, *.jpeg, *.png or *.txt; class numbers follow the sorted names of the\n"
+      "folders. top1 and top5 are percentages; times are those of the network, without reading files, but\n"
+      "inputs a second, which are read and classified side by side, one on each thread.\n"
+      "Files that cannot be read are named and counted; the exit status is then 1 with inputs, and with\n"
+      "--eval only if none could be read.");
   options->engine.add_model(app);
-  app->add_option("INPUT", options->inputs, "Images or documents");
+  app->add_option("INPUT", options->inputs, "Images or documents, or folders that hold them");
   app->add_option("--eval", options->eval,
                   "Folder of one folder per class: measure how often the model is right");
   app->add_option("--top", options->top, "How many classes are shown")

@@ -4,12 +4,14 @@
 #include <charconv>
 #include <filesystem>
 
+#include "base/mapped_file.h"
 #include "cli/options.h"
-#include "demos/image.h"
-#include "runtime/mapped_file.h"
+#include "image/image.h"
 
 namespace lsrt::tool {
 namespace {
+
+namespace fs = std::filesystem;
 
 bool is_separator(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ','; }
 
@@ -38,10 +40,31 @@ std::string lower(std::string text) {
   return text;
 }
 
+// Paths of the entries of a folder that are wanted, by name.
+template <typename Wanted>
+Result<std::vector<std::string>> list(const std::string& folder, const Wanted& wanted) {
+  std::error_code error;
+  std::vector<std::string> paths;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (wanted(it->path())) paths.push_back(it->path().string());
+  }
+  if (error) return fail(Error::kFile, "%s: cannot be listed: %s", folder.c_str(), error.message().c_str());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+Result<std::vector<std::string>> list_files(const std::string& folder,
+                                            const std::vector<std::string>& endings) {
+  return list(folder, [&](const fs::path& entry) {
+    return std::find(endings.begin(), endings.end(), lower(entry.extension().string())) != endings.end();
+  });
+}
+
 }  // namespace
 
 Result<InputReader> InputReader::create(const lsrt_model* model, bool tokens) {
   InputReader reader;
+  reader.model_ = model;
   const bool images = std::string(lsrt_model_family(model)) == "vil";
   if (images && tokens) return fail(Error::kArgument, "--tokens: the model takes images");
   reader.numbers_ = tokens;
@@ -64,7 +87,10 @@ Status InputReader::add_document(const std::string& path, Input* input) const {
     LSRT_TRY(parse_numbers(path, file, sequence_.max_length, &input->tokens));
   } else {
     const size_t n = std::min<size_t>(file.size(), sequence_.max_length);
-    for (size_t i = 0; i < n; ++i) input->tokens.push_back(file.data()[i] + sequence_.byte_offset);
+    input->tokens.resize(before + n);
+    size_t count = 0;
+    LSRT_TRY(from_api(lsrt_tokenize(model_, reinterpret_cast<const char*>(file.data()), n,
+                                    input->tokens.data() + before, n, &count)));
   }
   input->lengths.push_back(input->tokens.size() - before);
   return input->lengths.back() ? Status() : fail(Error::kFile, "%s: has no tokens", path.c_str());
@@ -81,31 +107,42 @@ Result<Input> InputReader::read(const std::string* paths) const {
   return input;
 }
 
+Result<std::vector<std::string>> expand_folders(const std::vector<std::string>& inputs,
+                                                const std::vector<std::string>& endings) {
+  std::vector<std::string> files;
+  for (const std::string& input : inputs) {
+    std::error_code error;
+    if (!fs::is_directory(input, error)) {
+      files.push_back(input);
+      continue;
+    }
+    LSRT_ASSIGN(const std::vector<std::string> found, list_files(input, endings));
+    if (found.empty()) {
+      return fail(
+          Error::kArgument,
+          "%s: a folder without files that end in %s; one that holds a folder for each class is measured with "
+          "--eval",
+          input.c_str(), endings[0].c_str());
+    }
+    files.insert(files.end(), found.begin(), found.end());
+  }
+  return files;
+}
+
 Result<std::vector<LabelledFile>> list_folders(const std::string& path,
                                                const std::vector<std::string>& endings, size_t classes) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  std::vector<std::string> folders;
-  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    if (it->is_directory()) folders.push_back(it->path().string());
-  }
-  if (error) return fail(Error::kFile, "%s: cannot be listed: %s", path.c_str(), error.message().c_str());
-  std::sort(folders.begin(), folders.end());
+  const auto is_folder = [](const fs::path& entry) {
+    std::error_code error;  // a link that leads nowhere is none
+    return fs::is_directory(entry, error);
+  };
+  LSRT_ASSIGN(const std::vector<std::string> folders, list(path, is_folder));
   if (folders.size() > classes) {
     return fail(Error::kFile, "%s: has %zu folders, the model %zu classes", path.c_str(), folders.size(),
                 classes);
   }
   std::vector<LabelledFile> files;
   for (size_t label = 0; label < folders.size(); ++label) {
-    std::vector<std::string> names;
-    for (fs::directory_iterator it(folders[label], error), end; !error && it != end; it.increment(error)) {
-      const std::string ending = lower(it->path().extension().string());
-      if (std::find(endings.begin(), endings.end(), ending) != endings.end())
-        names.push_back(it->path().string());
-    }
-    if (error)
-      return fail(Error::kFile, "%s: cannot be listed: %s", folders[label].c_str(), error.message().c_str());
-    std::sort(names.begin(), names.end());
+    LSRT_ASSIGN(std::vector<std::string> names, list_files(folders[label], endings));
     for (std::string& name : names) files.push_back({std::move(name), label});
   }
   if (!files.empty()) return files;

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/status.h"
 #include "runtime/lsrt.h"
-#include "runtime/status.h"
 
 namespace lsrt::tool {
 
@@ -19,7 +19,8 @@ struct Input {
 
 class InputReader {
  public:
-  // tokens: documents are files of numbers. Errors: kArgument (not a classifier, tokens for images).
+  // The model must outlive the reader. tokens: documents are files of numbers. Errors: kArgument (not a
+  // classifier, tokens for images).
   static Result<InputReader> create(const lsrt_model* model, bool tokens);
 
   size_t files() const { return sequence_.pair ? 2 : 1; }  // of one input
@@ -29,10 +30,16 @@ class InputReader {
  private:
   Status add_document(const std::string& path, Input* input) const;
 
+  const lsrt_model* model_ = nullptr;
   lsrt_image_input image_ = {};
   lsrt_sequence_input sequence_ = {};
   bool numbers_ = false;
 };
+
+// Inputs with each folder replaced by the files in it that have one of the endings (in any case), by name.
+// Error::kArgument: a folder has none; kFile: it cannot be read.
+Result<std::vector<std::string>> expand_folders(const std::vector<std::string>& inputs,
+                                                const std::vector<std::string>& endings);
 
 struct LabelledFile {
   std::string path;

@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 
-#include "runtime/status.h"
+#include "base/status.h"
 
 namespace lsrt::tool {
 

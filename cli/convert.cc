@@ -28,16 +28,15 @@ Status run(Options options) {
   progress.clear();
   if (!options.report.empty()) LSRT_TRY(write_report(report, options.report));
   const bool int8 = report.precision == Precision::kInt8;
-  std::string text = format("%s: %s\n%llu parameters; %s -> %s %s in %.1f s\n", options.output.c_str(),
-                            report.architecture.c_str(), static_cast<unsigned long long>(report.parameters),
-                            bytes_text(report.source_bytes).c_str(), int8 ? "int8" : "float32",
-                            bytes_text(report.output_bytes).c_str(), clock.seconds());
+  std::string text =
+      format("%s: %s\n%llu parameters; %s -> %s %s in %.1f s\n", options.output.c_str(),
+             one_line(report.architecture).c_str(), static_cast<unsigned long long>(report.parameters),
+             bytes_text(report.source_bytes).c_str(), int8 ? "int8" : "float32",
+             bytes_text(report.output_bytes).c_str(), clock.seconds());
   if (options.convert.golden) {
-    text += format(
-        "against the float model on the stored check: largest difference %.4g, mean KL divergence "
-        "%.3g nats\n",
-        static_cast<double>(report.difference.max), report.difference.mean_kl);
+    text += "from the float model: " + distance_text(report.family == Family::kLm, report.golden) + "\n";
   }
+  for (const std::string& remark : report.remarks) text += "remark: " + one_line(remark) + "\n";
   return print(text);
 }
 
@@ -48,10 +47,10 @@ Command add_convert(CLI::App& tool) {
   ConvertOptions& convert = options->convert;
   CLI::App* app = tool.add_subcommand("convert", "Make a model file from a checkpoint");
   app->footer(
-      "CHECKPOINT: fairseq .pt, PyTorch .pth or .model (zip and legacy), .safetensors. Nothing in it is "
-      "executed.\n"
+      "CHECKPOINT: fairseq .pt, PyTorch .pth or .model (zip and legacy), .safetensors, or a folder with\n"
+      "config.json and model.safetensors, its shards or pytorch_model.bin. Nothing in it is executed.\n"
       "--config takes the hyper-parameters that the checkpoint lacks, as JSON.");
-  app->add_option("CHECKPOINT", options->checkpoint, "Trained weights")->required();
+  app->add_option("CHECKPOINT", options->checkpoint, "Trained weights, a file or a folder")->required();
   app->add_option("-o,--output", options->output, "Model file to write")->required();
   app->add_option("--family", convert.family, "Default: recognised by the names of the tensors")
       ->check(CLI::IsMember({"lm", "encoder", "vil"}));
@@ -64,8 +63,9 @@ Command add_convert(CLI::App& tool) {
       ->transform(CLI::CheckedTransformer(precisions).description(""));
   app->add_option("--block", convert.block, "lm: tokens of a block; default 256");
   app->add_option("--memory", convert.memory, "lm: tokens of memory; default: the checkpoint's");
-  app->add_option("--threads", convert.threads, "Threads of the check at the end")
-      ->check(CLI::Range(1, 1024));
+  app->add_option("--threads", convert.threads, "Threads of the check at the end; 0: as many as pay")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   app->add_flag("!--no-golden", convert.golden, "Leave out the stored check that lsrt verify replays");
   app->add_option("--report", options->report, "Write tensors, sizes and errors of rounding as JSON");
   return {app, [options] { return run(*options); }};

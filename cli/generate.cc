@@ -33,18 +33,30 @@ struct Options {
   bool json = false;
 };
 
+// Writes text to standard output: as it is, but harmless to a terminal.
+class TextOutput {
+ public:
+  Status add(std::string_view text) { return terminal_ ? print(shown_.add(text)) : print(text); }
+
+ private:
+  const bool terminal_ = isatty(STDOUT_FILENO) == 1;
+  TerminalText shown_;
+};
+
 struct Stream {
   ModelHandle model;
   SessionHandle session;
   SamplerHandle sampler;
   std::vector<int32_t> pending;  // accepted, not yet fed
   std::vector<float> logprobs;
+  TextOutput output;
 };
 
 struct Summary {
   size_t prompt_tokens = 0, generated = 0;
   double load_ms = 0, prompt_ms = 0, decode_ms = 0;  // prompt: up to the first token's probabilities
-  std::string text;
+  std::string text;                                  // for JSON only: a stream takes constant memory
+  bool line_is_open = false;                         // the text shown does not end with a line end
 };
 
 Result<std::string> read_prompt(const Options& options) {
@@ -77,6 +89,7 @@ Status add_text(const std::string& text, const char* source, Stream* s) {
 // Opens all that is needed and takes the prompt and the state in.
 Status open_stream(const Options& options, Stream* s, Summary* summary) {
   LSRT_ASSIGN(s->model, options.engine.load());
+  if (lsrt_model_vocabulary(s->model.get())) LSRT_TRY(require_text(s->model.get(), options.engine.model));
   LSRT_ASSIGN(s->session, options.stream.create(s->model.get(), options.engine.threads));
   lsrt_sampler* sampler = nullptr;
   LSRT_TRY(from_api(lsrt_sampler_create(s->model.get(), &options.sampling, &sampler)));
@@ -98,7 +111,7 @@ Status open_stream(const Options& options, Stream* s, Summary* summary) {
     if (!status.ok())
       return fail(Error::kFile, "the prompt is empty and the model has no newline to begin with");
   }
-  if (isatty(STDOUT_FILENO) && !options.json) LSRT_TRY(print(prompt));
+  if (isatty(STDOUT_FILENO) && !options.json) LSRT_TRY(s->output.add(prompt));
   return Status();
 }
 
@@ -126,8 +139,12 @@ Status generate_tokens(const Options& options, Stream* s, Summary* summary) {
     ++summary->generated;
     size_t size = 0;
     const char* text = lsrt_token_text(s->model.get(), token, &size);
-    summary->text.append(text, size);
-    if (!options.json) LSRT_TRY(print(std::string_view(text, size)));
+    if (size > 0) summary->line_is_open = text[size - 1] != '\n';
+    if (options.json) {
+      summary->text.append(text, size);
+    } else {
+      LSRT_TRY(s->output.add({text, size}));
+    }
   }
   summary->decode_ms = clock.ms() - summary->prompt_ms;
   return Status();
@@ -137,6 +154,7 @@ Status print_summary(const Options& options, const Stream& s, const Summary& r) 
   LSRT_ASSIGN(lsrt_session_memory memory,
               plan_session(s.model.get(), options.stream, options.engine.threads));
   const uint64_t position = lsrt_session_position(s.session.get());
+  const uint32_t threads = options.engine.threads_for(s.model.get());
   const bool continued = !options.load_state.empty();
   // The first token comes with the prompt, the others one feed each.
   const double per_token = r.generated > 1 ? r.decode_ms / static_cast<double>(r.generated - 1) : 0;
@@ -154,10 +172,10 @@ Status print_summary(const Options& options, const Stream& s, const Summary& r) 
                            {"state_bytes", memory.state_bytes},
                            {"peak_rss_bytes", peak_rss_bytes()},
                            {"isa", lsrt_model_isa(s.model.get())},
-                           {"threads", options.engine.threads},
+                           {"threads", threads},
                            {"interrupted", interrupted()}});
   }
-  if (isatty(STDOUT_FILENO) && (r.text.empty() || r.text.back() != '\n')) LSRT_TRY(print("\n"));
+  if (isatty(STDOUT_FILENO) && (r.generated == 0 || r.line_is_open)) LSRT_TRY(print("\n"));
   std::fprintf(stderr,
                "lsrt: %s; prompt %zu tokens in %.1f ms (%.0f/s), %zu generated at %.2f ms each (%.0f/s), "
                "stream %llu tokens\n",
@@ -167,8 +185,8 @@ Status print_summary(const Options& options, const Stream& s, const Summary& r) 
                r.prompt_tokens, r.prompt_ms, prompt_rate, r.generated, per_token,
                per_token > 0 ? 1e3 / per_token : 0, static_cast<unsigned long long>(position));
   std::fprintf(stderr, "lsrt: %s, %u threads; loaded in %.1f ms; state %s at any length, peak memory %s\n",
-               lsrt_model_isa(s.model.get()), options.engine.threads, r.load_ms,
-               bytes_text(memory.state_bytes).c_str(), bytes_text(peak_rss_bytes()).c_str());
+               lsrt_model_isa(s.model.get()), threads, r.load_ms, bytes_text(memory.state_bytes).c_str(),
+               bytes_text(peak_rss_bytes()).c_str());
   return Status();
 }
 
@@ -212,14 +230,11 @@ Command add_generate(CLI::App& tool) {
   auto options = std::make_shared<Options>();
   CLI::App* app = tool.add_subcommand("generate", "Continue a text; the text streams to standard output");
   app->footer(
-      "The prompt is --prompt, else --prompt-file, else standard input unless that is a terminal or a state "
-      "is loaded.\n"
-      "An empty prompt begins with a newline. On a terminal the prompt is repeated before the text. Ctrl-C "
-      "ends after the\n"
-      "current token, with summary and state. The same seed and options give the same text on every "
-      "machine.\n"
-      "A loaded state goes on exactly where it was saved, with its random numbers; give the same sampling "
-      "options again.");
+      "The prompt is --prompt, else --prompt-file, else standard input unless that is a terminal or a\n"
+      "state is loaded. An empty prompt begins with a newline. On a terminal the prompt is repeated\n"
+      "before the text. Ctrl-C ends after the current token, with summary and state. The same seed and\n"
+      "options give the same text, whatever the threads and the kernel set. A loaded state goes on\n"
+      "exactly where it was saved, with its random numbers; give the same sampling options again.");
   options->engine.add_model(app);
   options->prompt_given = app->add_option("--prompt", options->prompt, "Text to continue");
   app->add_option("--prompt-file", options->prompt_file, "File with the text to continue; -: standard input")

@@ -7,7 +7,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/output.h"
-#include "runtime/model.h"
+#include "runtime/model/model.h"
 
 namespace lsrt::tool {
 namespace {
@@ -25,14 +25,15 @@ class TensorClasses {
     for (const Stage& stage : model.stages) {
       std::visit([&](const auto& stem) { add(stem); }, stage.stem);
       for (const Block& block : stage.blocks) {
-        std::visit([&](const auto& mixer) { add(mixer); }, block.mixer);
-        add("feed-forward", block.feed_forward.fc1.weight);
-        add("feed-forward", block.feed_forward.fc2.weight);
+        std::visit([&](const auto& mixer) { mixer.for_each_array([&](auto... array) { add(array...); }); },
+                   block.mixer);
+        add("feed-forward", block.feed_forward.fc1.weight.data);
+        add("feed-forward", block.feed_forward.fc2.weight.data);
       }
     }
-    if (auto* head = std::get_if<TokenHead>(&model.head)) add("head", head->projection.weight);
+    if (auto* head = std::get_if<TokenHead>(&model.head)) add("head", head->projection.weight.data);
     if (auto* head = std::get_if<ClassifierHead>(&model.head)) {
-      for (const LinearView& layer : head->layers) add("head", layer.weight);
+      for (const LinearView& layer : head->layers) add("head", layer.weight.data);
     }
   }
 
@@ -42,48 +43,18 @@ class TensorClasses {
   }
 
  private:
-  void add(const char* name, const TensorView& tensor) {
-    if (tensor) classes_.emplace(tensor.data, name);  // what is shared with the embedding stays there
-  }
-  void add(const char* name, const float* data) {
-    if (data) classes_.emplace(data, name);
+  void add(const char* name, const void* data) {
+    if (data) classes_.emplace(data, name);  // what is shared with the embedding stays there
   }
   void add(const TokenStem& stem) {
-    add("embedding", stem.embedding);
-    add("positions", stem.positions);
+    add("embedding", stem.embedding.data);
+    add("positions", stem.positions.data);
   }
   void add(const PatchStem& stem) {
-    add("embedding", stem.projection.weight);
+    add("embedding", stem.projection.weight.data);
     add("embedding", stem.cls_tokens);
     add("positions", stem.positions);
   }
-  template <typename T>
-  void add_attention(const T& mixer) {
-    add("attention", mixer.qkv.weight);
-    add("attention", mixer.out.weight);
-  }
-  void add(const CausalLongShort& mixer) {
-    add_attention(mixer);
-    add("positions", mixer.window_positions);
-    add("positions", mixer.chunk_positions);
-    add("positions", mixer.chunk_position_projection.weight);
-    add("positions", mixer.content_bias);
-    add("positions", mixer.position_bias);
-  }
-  void add(const EncoderLongShort& mixer) {
-    add_attention(mixer);
-    add("attention", mixer.convolution);
-  }
-  void add(const VisionLongShort& mixer) {
-    add_attention(mixer);
-    add("positions", mixer.relative_bias);
-  }
-  void add(const FullAttention& mixer) {
-    add_attention(mixer);
-    add("positions", mixer.relative_bias);
-    add("positions", mixer.cls_bias);
-  }
-
   std::map<const void*, std::string> classes_;
 };
 
@@ -91,7 +62,7 @@ Json class_bytes(const Model& model) {
   const TensorClasses classes(model);
   Json bytes = Json::object();
   for (const char* name :
-       {"embedding", "attention", "feed-forward", "head", "positions", "norms and biases"}) {
+       {"embedding", "attention", "scan", "feed-forward", "head", "positions", "norms and biases"}) {
     bytes[name] = uint64_t{0};
   }
   uint64_t all = 0;
@@ -105,30 +76,59 @@ Json class_bytes(const Model& model) {
 }
 
 const char kStateFormula[] =
-    "layers x (rows x row bytes + chunk x pending bytes): rows = window + batch, (memory + block) / chunk x "
-    "rank,"
-    " block / chunk x rank and one zero row for each kind, each rounded up to 16; none of them depends on "
-    "the length of"
-    " the stream";
+    "layers x (rows x row bytes + chunk x pending bytes): rows = window + batch, (memory + block) / chunk "
+    "x rank, block / chunk x rank and one zero row for each kind, each rounded up to 16; none of them "
+    "depends on the length of the stream";
+
+const char kScanStateFormula[] =
+    "layers x channels x (states + taps - 1) x 4 bytes; none of them depends on the length of the stream";
+
+const char kDualStateFormula[] =
+    "layers x (channels x states + (channels + 2 x groups x states) x (taps - 1)) x 4 bytes; none of them depends on "
+    "the length of the stream";
 
 Json state_facts(const Model& model, const lsrt_session_memory& memory, const StreamOptions& stream) {
-  const auto& mixer = std::get<CausalLongShort>(model.stages[0].blocks[0].mixer);
-  return {{"block", stream.block ? stream.block : model.block},
-          {"memory", stream.memory ? stream.memory : model.memory},
-          {"chunk", mixer.chunk},
-          {"window", mixer.window},
-          {"rank", mixer.rank},
-          {"vocabulary", model.vocabulary.size()},
-          {"state_bytes", memory.state_bytes},
-          {"positions_bytes", memory.positions_bytes},
-          {"scratch_bytes", memory.scratch_bytes},
-          {"state_formula", kStateFormula}};
+  Json facts = Json::object();
+  if (model.block) {
+    facts["block"] = stream.block ? stream.block : model.block;
+    facts["memory"] = stream.memory ? stream.memory : model.memory;
+  }
+  // Of the first one of a kind: in a mixture of mixers there are others.
+  std::string formula;
+  for (const Block& block : model.stages[0].blocks) {
+    if (const auto* mixer = std::get_if<CausalLongShort>(&block.mixer); mixer && !facts.contains("chunk")) {
+      facts["chunk"] = mixer->chunk;
+      facts["window"] = mixer->window;
+      facts["rank"] = mixer->rank;
+      formula = kStateFormula;
+    }
+    if (const auto* mixer = std::get_if<SelectiveScan>(&block.mixer); mixer && !facts.contains("states")) {
+      facts["channels"] = mixer->inner;
+      facts["states"] = mixer->states;
+      facts["taps"] = mixer->taps;
+      if (formula.empty()) formula = kScanStateFormula;
+    }
+    if (const auto* mixer = std::get_if<StateSpaceDual>(&block.mixer); mixer && !facts.contains("states")) {
+      facts["heads"] = mixer->heads;
+      facts["groups"] = mixer->groups;
+      facts["channels"] = mixer->inner;
+      facts["states"] = mixer->states;
+      facts["taps"] = mixer->taps;
+      if (formula.empty()) formula = kDualStateFormula;
+    }
+  }
+  facts["vocabulary"] = model.vocabulary.size();
+  facts["state_bytes"] = memory.state_bytes;
+  facts["positions_bytes"] = memory.positions_bytes;
+  facts["scratch_bytes"] = memory.scratch_bytes;
+  facts["state_formula"] = formula;
+  return facts;
 }
 
 Json input_facts(const Model& model) {
   Json facts = {{"classes", std::get<ClassifierHead>(model.head).layers.back().outputs},
                 {"labels", model.labels}};
-  if (model.family == "vil") {
+  if (model.family == Family::kVil) {
     facts["image_size"] = model.image.size;
     facts["image_resize"] = model.image.resize;
   } else {
@@ -143,13 +143,13 @@ Result<Json> facts_of(const Options& options) {
   uint64_t parameters = 0;
   for (const TensorView& tensor : model->tensors()) parameters += tensor.elements();
   Json facts = {{"file", options.engine.model},
-                {"family", model->family},
+                {"family", family_name(model->family)},
                 {"architecture", model->provenance.architecture},
                 {"precision", model->is_int8() ? "int8" : "float32"},
                 {"parameters", parameters},
                 {"bytes", model->file_bytes()},
                 {"bytes_by_class", class_bytes(*model)}};
-  if (model->family == "lm") {
+  if (model->family == Family::kLm) {
     LSRT_ASSIGN(ModelHandle handle, options.engine.load());
     LSRT_ASSIGN(lsrt_session_memory memory, plan_session(handle.get(), options.stream, 1));
     facts["stream"] = state_facts(*model, memory, options.stream);

@@ -1,4 +1,6 @@
 // lsrt: the command line tool. Exit status: 0 done, 1 the work failed, 2 wrong usage.
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -6,12 +8,23 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "kernels/dispatch.h"
 #include "runtime/version.h"
 
 using namespace lsrt;
 using namespace lsrt::tool;
 
 namespace {
+
+constexpr char kIntroduction[] =
+    "lsrt runs Transformer-LS (Long-Short Transformer) models in int8: it writes text in constant memory, and classifies\n"
+    "images and long documents. Three commands to try:\n"
+    "\n"
+    "  lsrt convert books-lm.pt --dict dict.txt -o books-lm.lsrt       a trained checkpoint to a model file\n"
+    "  lsrt generate books-lm.lsrt --prompt \"It was a dark night\"     text as it is made\n"
+    "  lsrt bench --arch enwik8-base                                   speed on this machine; needs no model\n"
+    "\n"
+    "lsrt --help lists all commands, lsrt COMMAND --help explains one.\n";
 
 int failed(int exit_status, const std::string& message) {
   std::fprintf(stderr, "lsrt: error: %s\n", one_line(message).c_str());
@@ -21,17 +34,21 @@ int failed(int exit_status, const std::string& message) {
 int run_tool(int argc, char** argv) {
   CLI::App tool(
       "Transformer-LS (Long-Short Transformer) models in int8: text of any length in constant memory, "
-      "images, "
-      "documents.",
+      "images, documents.",
       "lsrt");
   tool.set_version_flag("--version", LSRT_VERSION);
   tool.require_subcommand(1);
   tool.get_formatter()->column_width(26);
   tool.footer(
       "`lsrt COMMAND --help` explains a command. Exit status: 0 done, 1 the work failed, 2 wrong usage.\n"
-      "The environment variable LSRT_ISA (scalar, avx2, avx512vnni, neondot, neoni8mm) forces a kernel set.");
+      "The environment variable LSRT_ISA forces a kernel set; this machine can run: " +
+      std::string(available_kernel_names()) + ".");
   const Command commands[] = {add_convert(tool),  add_inspect(tool), add_generate(tool), add_score(tool),
                               add_classify(tool), add_run(tool),     add_bench(tool),    add_verify(tool)};
+  if (argc == 1) {
+    std::fputs(kIntroduction, stdout);
+    return failed(2, "no command was given (see lsrt --help)");
+  }
   try {
     tool.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -47,10 +64,29 @@ int run_tool(int argc, char** argv) {
   return 0;
 }
 
+// A mapped checkpoint or model lost pages that it had: somebody shortened the file. No code can go on from
+// there. Outputs are whole or nameless until they are done, so nothing half written stays.
+extern "C" void on_lost_pages(int) {
+  constexpr char kMessage[] = "lsrt: error: a file was shortened while it was read\n";
+  const ssize_t written = write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
+  (void)written;
+  _exit(1);
+}
+
+// An allocation that fails where nothing may be thrown: the JSON trees of checkpoints allocate when they go.
+[[noreturn]] void on_terminate() {
+  constexpr char kMessage[] = "lsrt: error: out of memory\n";
+  const ssize_t written = write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
+  (void)written;
+  _exit(1);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe ends the output, not the work
+  std::signal(SIGBUS, on_lost_pages);
+  std::set_terminate(on_terminate);
   try {
     return run_tool(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include "kernels/dispatch.h"
+
 namespace lsrt::tool {
 namespace {
 
@@ -22,13 +24,17 @@ void EngineOptions::add_model(CLI::App* app) {
 }
 
 void EngineOptions::add(CLI::App* app) {
-  app->add_option("--threads", threads,
-                  "Threads; results do not depend on them. More than free cores is much slower")
-      ->check(CLI::Range(1, 1024))
+  app->add_option(
+         "--threads", threads,
+         "Threads; results do not depend on them. 0: as many as pay, one for every 2^18 multiply-adds of a\n"
+         "mean block (of a token, an image, the longest document), at most this process's physical cores.\n"
+         "More than free cores is much slower")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app->add_option("--backend", backend, "Device: cpu or cuda")->capture_default_str();
+  app->add_option("--backend", backend, "Device: cpu")->capture_default_str();
   app->add_option("--isa", isa,
-                  "Kernel set: scalar, avx2, avx512vnni, neondot, neoni8mm; default: LSRT_ISA or the best");
+                  "Kernel set, of this machine's " + std::string(available_kernel_names()) +
+                      "; default: LSRT_ISA or the best");
   app->add_flag(
       "--map", map,
       "Map the model file instead of reading it into huge pages: processes share it, decoding is slower");
@@ -65,6 +71,16 @@ Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOp
   memory.struct_size = sizeof memory;
   LSRT_TRY(from_api(lsrt_session_plan(model, &params, &memory)));
   return memory;
+}
+
+Status require_text(const lsrt_model* model, const std::string& path) {
+  for (size_t id = 0; id < lsrt_model_vocabulary(model); ++id) {
+    size_t size = 0;
+    lsrt_token_text(model, static_cast<int32_t>(id), &size);
+    if (size > 0) return {};
+  }
+  return fail(Error::kModel, "%s: the model has no text: its checkpoint came without a tokenizer",
+              path.c_str());
 }
 
 }  // namespace lsrt::tool

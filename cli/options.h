@@ -5,9 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "base/status.h"
 #include "runtime/lsrt.h"
-#include "runtime/model.h"
-#include "runtime/status.h"
+#include "runtime/model/model.h"
 
 namespace lsrt::tool {
 
@@ -29,7 +29,7 @@ struct EngineOptions {
   std::string model;
   std::string backend = "cpu";
   std::string isa;
-  uint32_t threads = 1;
+  uint32_t threads = 0;  // 0: as many as pay for the model
   bool map = false;
 
   void add_model(CLI::App* app);  // the positional MODEL
@@ -37,6 +37,9 @@ struct EngineOptions {
 
   Placement placement() const { return map ? Placement::kMapped : Placement::kMemory; }
   Result<ModelHandle> load() const;
+  uint32_t threads_for(const lsrt_model* model) const {
+    return threads ? threads : lsrt_model_threads(model);
+  }
 };
 
 // Of language models.
@@ -50,5 +53,8 @@ struct StreamOptions {
 // state_bytes of a session with these options.
 Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOptions& stream,
                                          uint32_t threads);
+
+// Whether any token of a language model has text (kModel).
+Status require_text(const lsrt_model* model, const std::string& path);
 
 }  // namespace lsrt::tool

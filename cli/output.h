@@ -8,7 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/status.h"
+#include "base/status.h"
+#include "runtime/api/verify.h"
 
 namespace lsrt::tool {
 
@@ -21,8 +22,12 @@ Status print_json(const Json& json);
 bool output_closed();
 
 std::string format(const char* format, ...) __attribute__((format(printf, 1, 2)));
-std::string one_line(std::string text);  // line ends and other control characters become blanks
+// What a terminal or a script may be shown as one line, whatever a file says: line ends and other control
+// characters (C0, C1, delete) become blanks, bytes that are no UTF-8 question marks.
+std::string one_line(std::string_view text);
 std::string bytes_text(uint64_t bytes);  // "1.25 MiB"
+// How far outputs are from the float model's, in the terms of what the model is for.
+std::string distance_text(bool is_text, const GoldenCheck& check);
 
 size_t peak_rss_bytes();
 
@@ -36,7 +41,17 @@ class Clock {
   Now::time_point start_ = Now::now();
 };
 
-// From now on Ctrl-C only sets interrupted(); a second one ends the process as usual.
+// Text that a model makes, on its way to a terminal: what the terminal would act on is left out, but line
+// ends and tabs. Characters may come in pieces.
+class TerminalText {
+ public:
+  std::string add(std::string_view text);  // what can be shown now
+
+ private:
+  std::string held_;  // the beginning of a character
+};
+
+// From now on Ctrl-C, SIGTERM and SIGHUP only set interrupted(); a second one ends the process as usual.
 void catch_interrupts();
 bool interrupted();
 

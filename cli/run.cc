@@ -8,11 +8,12 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/output.h"
-#include "converter/safetensors.h"
-#include "converter/tensor_source.h"
-#include "runtime/arrays.h"
-#include "runtime/causal_network.h"
-#include "runtime/model.h"
+#include "converter/source/safetensors.h"
+#include "converter/source/tensor_source.h"
+#include "runtime/api/arrays.h"
+#include "runtime/device/threads.h"
+#include "runtime/model/model.h"
+#include "runtime/text/causal_network.h"
 
 namespace lsrt::tool {
 namespace {
@@ -66,12 +67,12 @@ Status write_arrays(const std::string& path, const std::vector<Array>& arrays) {
 }
 
 // Wrong options are told from wrong tensors, which are the input file's fault.
-Status check_options(const Model& model, const ArrayOptions& options) {
-  LSRT_ASSIGN(std::unique_ptr<Backend> backend, Backend::create(options.backend, options.isa));
-  if (model.family != "lm") return Status();
+Status check_options(Backend& backend, const ArrayOptions& options) {
+  if (backend.model().family != Family::kLm) return Status();
   CausalOptions causal;
-  causal.threads = options.threads, causal.block = options.block, causal.memory = options.memory;
-  return CausalNetwork::plan(model, *backend, causal).status();
+  causal.threads = choose_threads(backend.model(), options.threads), causal.block = options.block,
+  causal.memory = options.memory;
+  return CausalNetwork::plan(backend, causal).status();
 }
 
 Status run(const Options& options) {
@@ -83,12 +84,14 @@ Status run(const Options& options) {
     LSRT_ASSIGN(Array array, read_array(*source, tensor));
     inputs.push_back(std::move(array));
   }
+  LSRT_ASSIGN(const std::shared_ptr<Backend> backend,
+              Backend::create({options.engine.backend, options.engine.isa}, std::move(model)));
   ArrayOptions run;
-  run.backend = options.engine.backend, run.isa = options.engine.isa, run.threads = options.engine.threads;
+  run.threads = options.engine.threads;
   run.block = options.stream.block, run.memory = options.stream.memory;
   run.intermediate = options.intermediate;
-  LSRT_TRY(check_options(*model, run));
-  const Result<std::vector<Array>> outputs = run_arrays(model, inputs, run);
+  LSRT_TRY(check_options(*backend, run));
+  const Result<std::vector<Array>> outputs = run_arrays(backend, inputs, run);
   if (!outputs.ok())
     return fail(Error::kFile, "%s: %s", options.input.c_str(), outputs.status().message().c_str());
   return write_arrays(options.output, outputs.value());

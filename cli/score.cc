@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "cli/command.h"
@@ -14,14 +15,15 @@
 namespace lsrt::tool {
 namespace {
 
-constexpr size_t kPieceBytes = 4096;  // of text, in memory with its log-probabilities
+constexpr size_t kPieceBytes = 4096;        // of text
+constexpr size_t kMaxRowBytes = 64u << 20;  // of log-probabilities, which a large vocabulary has many of
 
 struct Options {
   EngineOptions engine;
   StreamOptions stream;
   std::string file;
   uint64_t limit = 0;
-  bool json = false;
+  bool skip_unknown = false, json = false;
 };
 
 struct CloseFile {
@@ -30,9 +32,10 @@ struct CloseFile {
 using InputFile = std::unique_ptr<FILE, CloseFile>;
 
 struct Score {
-  uint64_t bytes = 0, tokens = 0;
-  double bits = 0;  // of all tokens but the first
+  uint64_t bytes = 0, tokens = 0, skipped = 0;  // skipped: bytes besides, which no token stands for
+  double bits = 0;                              // of all tokens but the first
 
+  uint64_t read() const { return bytes + skipped; }
   double per_byte() const { return tokens > 1 ? bits / static_cast<double>(tokens - 1) : 0; }
 };
 
@@ -45,37 +48,64 @@ class Scorer {
         session_(session),
         vocabulary_(lsrt_model_vocabulary(model)),
         tokens_(kPieceBytes),
-        rows_((kPieceBytes + 1) * vocabulary_) {}
+        step_(std::clamp<size_t>(kMaxRowBytes / sizeof(float) / vocabulary_, 1, kPieceBytes)),
+        rows_((step_ + 1) * vocabulary_) {}
 
-  Status add(const char* text, size_t size, Score* score) {
-    size_t n = 0;
-    const lsrt_status status = lsrt_tokenize(model_, text, size, tokens_.data(), tokens_.size(), &n);
-    if (status == LSRT_ERROR_ARGUMENT) return unknown_byte(text, n, score->bytes);
-    LSRT_TRY(from_api(status));
-    // Row 0 is the last one of the piece before.
-    float* fed = rows_.data() + vocabulary_;
-    auto go_on = [](size_t, size_t, void*) { return !interrupted(); };
-    LSRT_TRY(from_api(lsrt_session_feed(session_, tokens_.data(), n, LSRT_OUTPUT_ALL, fed, go_on, nullptr)));
-    for (size_t i = score->tokens == 0 ? 1 : 0; i < n; ++i) {
-      score->bits -= rows_[i * vocabulary_ + static_cast<size_t>(tokens_[i])] / std::log(2.0);
+  Status add(std::string_view text, Score* score) {
+    while (!text.empty()) {
+      size_t n = 0;
+      const lsrt_status status =
+          lsrt_tokenize(model_, text.data(), text.size(), tokens_.data(), tokens_.size(), &n);
+      if (status != LSRT_ERROR_ARGUMENT) {
+        LSRT_TRY(from_api(status));
+        return feed(n, text.size(), score);
+      }
+      const size_t known = bytes_of(n);
+      if (!options_.skip_unknown) return unknown_byte(text[known], score->read() + known);
+      LSRT_TRY(feed(n, known, score));
+      text.remove_prefix(known + 1);
+      ++score->skipped;
     }
-    std::copy_n(rows_.data() + n * vocabulary_, vocabulary_, rows_.data());
-    score->bytes += size;
-    score->tokens += n;
     return Status();
   }
 
  private:
-  Status unknown_byte(const char* text, size_t tokens_before, uint64_t position) const {
-    size_t at = 0;
-    for (size_t i = 0; i < tokens_before; ++i) {
+  // The first n of tokens_, which stand for so many bytes.
+  Status feed(size_t n, size_t bytes, Score* score) {
+    auto go_on = [](size_t, size_t, void*) { return !interrupted(); };
+    for (size_t done = 0; done < n;) {
+      const int32_t* tokens = tokens_.data() + done;
+      const size_t count = std::min(step_, n - done);
+      // Row 0 is the last one of the step before.
+      LSRT_TRY(from_api(lsrt_session_feed(session_, tokens, count, LSRT_OUTPUT_ALL,
+                                          rows_.data() + vocabulary_, go_on, nullptr)));
+      for (size_t i = score->tokens == 0 ? 1 : 0; i < count; ++i) {
+        score->bits -= rows_[i * vocabulary_ + static_cast<size_t>(tokens[i])] / std::log(2.0);
+      }
+      std::copy_n(rows_.data() + count * vocabulary_, vocabulary_, rows_.data());
+      score->tokens += count;
+      done += count;
+    }
+    score->bytes += bytes;
+    return Status();
+  }
+
+  // Of the first n of tokens_.
+  size_t bytes_of(size_t n) const {
+    size_t all = 0;
+    for (size_t i = 0; i < n; ++i) {
       size_t size = 0;
       lsrt_token_text(model_, tokens_[i], &size);
-      at += size;
+      all += size;
     }
-    return fail(Error::kFile, "%s: byte 0x%02X at position %llu is not in the model's vocabulary",
-                options_.file.c_str(), static_cast<unsigned char>(text[at]),
-                static_cast<unsigned long long>(position + at));
+    return all;
+  }
+
+  Status unknown_byte(char byte, uint64_t position) const {
+    return fail(
+        Error::kFile,
+        "%s: byte 0x%02X at position %llu is not in the model's vocabulary; --skip-unknown leaves such bytes out",
+        options_.file.c_str(), static_cast<unsigned char>(byte), static_cast<unsigned long long>(position));
   }
 
   const Options& options_;
@@ -83,21 +113,22 @@ class Scorer {
   lsrt_session* session_;
   const size_t vocabulary_;
   std::vector<int32_t> tokens_;
+  const size_t step_;  // tokens fed at a time
   std::vector<float> rows_;
 };
 
 Status score_file(const Options& options, uint64_t size, FILE* file, Scorer* scorer, Score* score) {
   Progress progress("scoring");
   std::vector<char> piece(kPieceBytes);
-  while (score->bytes < size) {
-    const size_t wanted = std::min<uint64_t>(piece.size(), size - score->bytes);
+  while (score->read() < size) {
+    const size_t wanted = std::min<uint64_t>(piece.size(), size - score->read());
     const size_t got = std::fread(piece.data(), 1, wanted, file);
     if (got == 0 && std::ferror(file)) {
       return fail(Error::kFile, "%s: cannot read: %s", options.file.c_str(), std::strerror(errno));
     }
     if (got == 0) break;
-    LSRT_TRY(scorer->add(piece.data(), got, score));
-    progress.update(score->bytes, size, format("%.4f bits per byte", score->per_byte()));
+    LSRT_TRY(scorer->add({piece.data(), got}, score));
+    progress.update(score->read(), size, format("%.4f bits per byte", score->per_byte()));
   }
   return Status();
 }
@@ -115,6 +146,7 @@ uint64_t bytes_to_read(FILE* file, uint64_t limit) {
 Status score(const Options& options) {
   const char* name = options.file.c_str();
   LSRT_ASSIGN(ModelHandle model, options.engine.load());
+  if (lsrt_model_vocabulary(model.get())) LSRT_TRY(require_text(model.get(), options.engine.model));
   LSRT_ASSIGN(SessionHandle session, options.stream.create(model.get(), options.engine.threads));
   LSRT_ASSIGN(lsrt_session_memory memory, plan_session(model.get(), options.stream, options.engine.threads));
   InputFile file(std::fopen(name, "rb"));
@@ -132,6 +164,7 @@ Status score(const Options& options) {
   if (options.json) {
     return print_json(Json{{"bytes", score.bytes},
                            {"tokens", score.tokens},
+                           {"skipped_bytes", score.skipped},
                            {"bits_per_byte", score.per_byte()},
                            {"tokens_per_second", rate},
                            {"state_bytes", memory.state_bytes},
@@ -139,8 +172,10 @@ Status score(const Options& options) {
                            {"seconds", seconds}});
   }
   return print(format(
-      "%.4f bits per byte\n%llu bytes, %llu tokens in %.2f s: %.0f tokens/s\nstate %s, peak memory %s\n",
+      "%.4f bits per byte\n%llu bytes%s, %llu tokens in %.2f s: %.0f tokens/s\nstate %s, peak memory %s\n",
       score.per_byte(), static_cast<unsigned long long>(score.bytes),
+      score.skipped ? format(" and %llu skipped", static_cast<unsigned long long>(score.skipped)).c_str()
+                    : "",
       static_cast<unsigned long long>(score.tokens), seconds, rate, bytes_text(memory.state_bytes).c_str(),
       bytes_text(peak_rss_bytes()).c_str()));
 }
@@ -157,6 +192,8 @@ Command add_score(CLI::App& tool) {
   options->engine.add(app);
   app->add_option("--limit", options->limit, "Take only the first bytes of the file; 0: all")
       ->check(CLI::NonNegativeNumber);
+  app->add_flag("--skip-unknown", options->skip_unknown,
+                "Leave out bytes that no token stands for, and say how many");
   app->add_flag("--json", options->json, "Print JSON");
   return {app, [options] { return score(*options); }};
 }

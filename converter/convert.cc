@@ -1,73 +1,73 @@
 #include "converter/convert.h"
 
+#include <cmath>
 #include <cstring>
 
-#include "converter/family.h"
+#include "base/atomic_file.h"
+#include "base/mapped_file.h"
+#include "base/text.h"
+#include "converter/families/family.h"
+#include "converter/families/names_encoder.h"
+#include "converter/families/names_lm.h"
+#include "converter/families/names_mamba.h"
+#include "converter/families/names_vil.h"
 #include "converter/golden.h"
-#include "converter/names_encoder.h"
-#include "converter/names_lm.h"
-#include "converter/names_vil.h"
 #include "converter/sha256.h"
-#include "converter/source_text.h"
-#include "runtime/atomic_file.h"
-#include "runtime/mapped_file.h"
 #include "runtime/version.h"
 
 namespace lsrt {
 namespace {
 
-struct Family {
-  const char* name;
+struct Layout {
+  Family family;
   const char* expected;  // tensor names, for messages
   bool (*recognise)(const TensorSource&, std::string* prefix);
   Result<ModelPlan> (*plan)(const TensorSource&, const std::string& prefix, const FamilyOptions&);
 };
 
-constexpr Family kFamilies[] = {
-    {"lm", "decoder.model.in_emb.weight and decoder.model.layers.0.attn.*", is_lm, plan_lm},
-    {"encoder", "model.embeddings.word_embeddings.weight and model.transformer_0.mha.*", is_encoder,
+constexpr Layout kLayouts[] = {
+    {Family::kLm, "decoder.model.in_emb.weight and decoder.model.layers.0.attn.*", is_lm, plan_lm},
+    {Family::kLm, "backbone.norm_f.weight and backbone.layers.0.mixer.*", is_mamba, plan_mamba},
+    {Family::kEncoder, "model.embeddings.word_embeddings.weight and model.transformer_0.mha.*", is_encoder,
      plan_encoder},
-    {"vil", "layer1.0.proj.weight and layer1.1.attn.*", is_vil, plan_vil},
+    {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.*", is_vil, plan_vil},
 };
 
-Status unknown_family(const TensorSource& source, const std::string& family) {
+Status unknown_layout(const TensorSource& source, const std::optional<Family>& family) {
   std::string expected, found;
-  for (const Family& known : kFamilies) {
-    if (!family.empty() && family != known.name) continue;
-    expected += std::string(expected.empty() ? "" : "; ") + known.name + ": " + known.expected;
+  for (const Layout& known : kLayouts) {
+    if (family && *family != known.family) continue;
+    expected += std::string(expected.empty() ? "" : "; ") + family_name(known.family) + ": " + known.expected;
   }
   for (size_t i = 0; i < source.tensors().size() && i < 4; i++) {
     found += (i == 0 ? "" : ", ") + printable(source.tensors()[i].name);
   }
   return fail(Error::kCheckpoint, "%s: the tensor names fit no %s (%s); found %s, ...", source.path().c_str(),
-              family.empty() ? "known family" : ("model of family " + family).c_str(), expected.c_str(),
-              found.c_str());
+              family ? (std::string("model of family ") + family_name(*family)).c_str() : "known family",
+              expected.c_str(), found.c_str());
 }
 
-Result<ModelPlan> plan(const TensorSource& source, const std::string& family, const FamilyOptions& options) {
-  bool is_known = family.empty();
-  for (const Family& known : kFamilies) {
-    if (!family.empty() && family != known.name) continue;
-    is_known = true;
+Result<ModelPlan> plan(const TensorSource& source, const std::string& name, const FamilyOptions& options) {
+  const std::optional<Family> family = family_called(name);
+  if (!family && !name.empty()) {
+    return fail(Error::kArgument, "family %s is not known; expected lm, encoder or vil", name.c_str());
+  }
+  for (const Layout& known : kLayouts) {
+    if (family && *family != known.family) continue;
     std::string prefix;
     if (known.recognise(source, &prefix)) return known.plan(source, prefix, options);
   }
-  if (!is_known) {
-    return fail(Error::kArgument, "family %s is not known; expected lm, encoder or vil", family.c_str());
-  }
-  return unknown_family(source, family);
+  return unknown_layout(source, family);
 }
 
-Result<std::vector<std::string>> read_labels(const std::string& path) {
+// One a line.
+std::vector<std::string> read_labels(std::string_view text) {
   std::vector<std::string> labels;
-  if (path.empty()) return labels;
-  LSRT_ASSIGN(const MappedFile file, MappedFile::open(path));
-  std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
   while (!text.empty()) {
     const size_t end = text.find('\n');
     std::string_view line = text.substr(0, end);
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    labels.push_back(to_utf8(line));
+    labels.push_back(plain_text(line));
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
   return labels;
@@ -75,12 +75,25 @@ Result<std::vector<std::string>> read_labels(const std::string& path) {
 
 Result<FamilyOptions> family_options(const ConvertOptions& options) {
   FamilyOptions result;
-  if (!options.config_path.empty()) LSRT_TRY(result.config.add_file(options.config_path));
+  if (!options.config_path.empty()) {
+    LSRT_ASSIGN(const MappedFile file, MappedFile::open(options.config_path));
+    LSRT_TRY(result.config.add_text({options.config_path, file.data(), file.size()}));
+  }
+  if (!options.labels_path.empty()) {
+    LSRT_ASSIGN(const MappedFile file, MappedFile::open(options.labels_path));
+    result.labels = read_labels(Bytes{options.labels_path, file.data(), file.size()}.text());
+  }
   result.dict_path = options.dict_path;
   result.block = options.block;
   result.memory = options.memory;
-  LSRT_ASSIGN(result.labels, read_labels(options.labels_path));
   return result;
+}
+
+// Of all files, one after the other.
+std::string sha256_of(const std::vector<Bytes>& files) {
+  Sha256 hash;
+  for (const Bytes& file : files) hash.update(file.data, file.size);
+  return hash.finish();
 }
 
 // One conversion: a model may be written twice, in float32 to compute the golden outputs and in its final
@@ -89,11 +102,11 @@ class Conversion {
  public:
   Conversion(const TensorSource& source, const ModelPlan& plan, const ConvertOptions& options)
       : source_(source), plan_(plan), options_(options) {
-    origin_.source_file = source.path().substr(source.path().rfind('/') + 1);
-    origin_.source_sha256 = sha256_hex(source.file().data(), source.file().size());
+    origin_.source_file = plain_text(source.path().substr(source.path().rfind('/') + 1));
+    origin_.source_sha256 = sha256_of(source.files());
     origin_.source_format = source.format();
     origin_.converter_version = LSRT_VERSION;
-    origin_.architecture = plan.architecture;
+    origin_.architecture = plain_text(plan.architecture);
   }
 
   Status run(const std::string& output_path, AtomicFile output, ConvertReport* report) {
@@ -103,21 +116,50 @@ class Conversion {
       LSRT_ASSIGN(AtomicFile reference, AtomicFile::open(output_path));
       LSRT_TRY(write(Precision::kFloat32, nullptr, &reference, nullptr));
       LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(reference));
-      LSRT_ASSIGN(golden, make_golden(plan_, model, options_.threads));
+      LSRT_ASSIGN(golden, make_golden(plan_, model, check_options()));
       pass_++;
     }
     LSRT_TRY(write(options_.precision, options_.golden ? &golden : nullptr, &output, report));
     LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(output));
     if (options_.golden) {
-      LSRT_ASSIGN(report->difference, compare_with_golden(model, golden, options_.threads));
-      const uint64_t offset = max_difference_offset(header_);
-      LSRT_TRY(output.overwrite(offset, &report->difference.max, sizeof report->difference.max));
+      LSRT_ASSIGN(const std::shared_ptr<Backend> backend, Backend::create({}, model));
+      LSRT_ASSIGN(report->golden, check_golden(backend, check_options()));
+      if (!std::isfinite(report->golden.max_difference)) {
+        return fail(
+            Error::kCheckpoint,
+            "%s: the outputs of the stored check are not all finite numbers: weights too large to compute "
+            "with; --no-golden converts without the check",
+            source_.path().c_str());
+      }
+      const GoldenCheck& check = report->golden;
+      LSRT_TRY(output.overwrite(golden_offset(header_, fb::Golden::VT_MAX_DIFFERENCE), &check.max_difference,
+                                sizeof check.max_difference));
+      if (model->is_int8()) {
+        LSRT_TRY(output.overwrite(golden_offset(header_, fb::Golden::VT_DIGEST), &check.digest,
+                                  sizeof check.digest));
+      }
     }
     report->output_bytes = model->file_bytes();
     return output.commit();
   }
 
  private:
+  static constexpr const char* kChecking = "checking the outputs";
+
+  size_t passes() const { return options_.golden ? 2 : 1; }
+
+  // Whether to go on, asked before each step: `done` of `total` tensors of this pass are written.
+  bool step(size_t done, size_t total, const std::string& what) const {
+    return !options_.progress || options_.progress(pass_ * total + done, passes() * total, what);
+  }
+
+  ArrayOptions check_options() const {
+    ArrayOptions options;
+    options.threads = options_.threads;
+    options.go_on = [this] { return step(tensors_, tensors_, kChecking); };
+    return options;
+  }
+
   // The loader's checks, before the file counts.
   Result<std::shared_ptr<const Model>> load_written(const AtomicFile& file) const {
     Result<std::shared_ptr<const Model>> model = Model::load(file.temporary_path());
@@ -129,12 +171,10 @@ class Conversion {
   Status write(Precision precision, const GoldenArrays* golden, AtomicFile* file, ConvertReport* report) {
     const auto describe = [&](ModelWriter& writer) { return root(writer, precision, golden, report); };
     const auto sink = [&](const void* data, size_t size) { return file->write(data, size); };
-    const size_t passes = options_.golden ? 2 : 1;
     const auto progress = [&](size_t done, size_t total, const std::string& name) {
-      const std::string what = done == total ? "checking the outputs" : name;
-      if (!options_.progress || options_.progress(pass_ * total + done, passes * total, what))
-        return Status();
-      return fail(Error::kCancelled, "%s: the conversion was cancelled", source_.path().c_str());
+      tensors_ = total;
+      if (step(done, total, done == total ? kChecking : name)) return Status();
+      return Status(Error::kCancelled, "cancelled");
     };
     return ModelWriter::write(describe, sink, progress, &header_);
   }
@@ -143,7 +183,7 @@ class Conversion {
                                       ConvertReport* report) {
     ModelBuilder builder(writer, plan_.source, precision, report != nullptr ? &report->tensors : nullptr);
     const ModelParts parts = plan_.describe(builder);
-    builder.require_all_used(plan_.ignored);
+    builder.require_all_used();
     if (report != nullptr) report->parameters = builder.parameters();
     const auto stored_golden = golden != nullptr ? describe_golden(writer, *golden) : 0;
     return describe_model(writer, plan_.family, parts, origin_, stored_golden);
@@ -155,6 +195,7 @@ class Conversion {
   Provenance origin_;
   std::vector<uint8_t> header_;  // of the last write
   size_t pass_ = 0;
+  size_t tensors_ = 0;  // of a pass
 };
 
 }  // namespace
@@ -170,9 +211,14 @@ Result<ConvertReport> convert(const std::string& source_path, const std::string&
   report.output = output_path;
   report.family = model.family;
   report.architecture = model.architecture;
+  report.remarks = model.remarks;
   report.precision = options.precision;
-  report.source_bytes = source->file().size();
-  LSRT_TRY(Conversion(*source, model, options).run(output_path, std::move(output), &report));
+  for (const Bytes& file : source->files()) report.source_bytes += file.size;
+  const Status status = Conversion(*source, model, options).run(output_path, std::move(output), &report);
+  if (status.code() == Error::kCancelled) {
+    return fail(Error::kCancelled, "%s: the conversion was cancelled", source_path.c_str());
+  }
+  LSRT_TRY(status);
   return report;
 }
 

@@ -6,9 +6,9 @@
 #include <functional>
 #include <string>
 
-#include "converter/quantize.h"
+#include "base/status.h"
 #include "converter/report.h"
-#include "runtime/status.h"
+#include "converter/writer/quantize.h"
 
 namespace lsrt {
 
@@ -20,7 +20,7 @@ struct ConvertOptions {
   Precision precision = Precision::kInt8;
   uint32_t block = 0;    // lm, tokens; 0: 256
   uint32_t memory = 0;   // lm, tokens; 0: the checkpoint's mem_len
-  uint32_t threads = 1;  // of the end-to-end check
+  uint32_t threads = 0;  // of the end-to-end check; 0: as many as pay
   bool golden = true;    // store inputs and the float model's outputs, and compare with them
   // Called before each step: how many of how many are done, and what comes. False ends with
   // Error::kCancelled.

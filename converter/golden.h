@@ -7,11 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "converter/family.h"
-#include "converter/model_writer.h"
-#include "converter/report.h"
-#include "runtime/arrays.h"
-#include "runtime/status.h"
+#include "base/status.h"
+#include "converter/families/family.h"
+#include "converter/writer/model_writer.h"
+#include "runtime/api/arrays.h"
 
 namespace lsrt {
 
@@ -21,20 +20,16 @@ struct GoldenArrays {
 
 // Runs the float32 model of the plan on the plan's inputs.
 Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::shared_ptr<const Model>& model,
-                                 uint32_t threads);
-
-// How far the model's outputs lie from the golden ones.
-Result<OutputDifference> compare_with_golden(const std::shared_ptr<const Model>& model,
-                                             const GoldenArrays& golden, uint32_t threads);
+                                 const ArrayOptions& options);
 
 flatbuffers::Offset<fb::Golden> describe_golden(ModelWriter& writer, const GoldenArrays& golden);
 
-// Where Golden.max_difference lies in a header that has a golden.
-uint64_t max_difference_offset(const std::vector<uint8_t>& header);
+// Where a number of the golden lies in a header that has one: fb::Golden::VT_MAX_DIFFERENCE or VT_DIGEST.
+uint64_t golden_offset(const std::vector<uint8_t>& header, flatbuffers::voffset_t field);
 
 // The root table. `golden` may be 0.
-flatbuffers::Offset<fb::Model> describe_model(ModelWriter& writer, const std::string& family,
-                                              const ModelParts& parts, const Provenance& origin,
+flatbuffers::Offset<fb::Model> describe_model(ModelWriter& writer, Family family, const ModelParts& parts,
+                                              const Provenance& origin,
                                               flatbuffers::Offset<fb::Golden> golden);
 
 }  // namespace lsrt

@@ -2,10 +2,11 @@
 
 #include <cmath>
 
+#include "converter/families/names_encoder.h"
+#include "converter/families/names_lm.h"
+#include "converter/families/names_mamba.h"
+#include "converter/families/names_vil.h"
 #include "converter/golden.h"
-#include "converter/names_encoder.h"
-#include "converter/names_lm.h"
-#include "converter/names_vil.h"
 #include "runtime/version.h"
 
 namespace lsrt {
@@ -42,6 +43,35 @@ Result<ModelPlan> vil(const char* architecture, uint32_t size) {
   p.resize = static_cast<uint32_t>(std::lround(size / 0.875));
   p.classes = 1000;
   return plan_vil(p, WeightSource());
+}
+
+// Sizes of state-spaces/mamba; every id has some text.
+ModelPlan mamba(uint32_t layers, uint32_t d) {
+  MambaParameters p;
+  p.layers = layers;
+  p.d = d;
+  p.inner = 2 * d;
+  p.states = 16;
+  p.taps = 4;
+  p.rank = (d + 15) / 16;
+  p.vocabulary_size = 50280;
+  p.vocabulary.assign(50277, "a");
+  return plan_mamba(p, WeightSource());
+}
+
+// Sizes of state-spaces/mamba2.
+ModelPlan mamba2(uint32_t layers, uint32_t d) {
+  MambaParameters p;
+  p.layers = layers;
+  p.d = d;
+  p.inner = 2 * d;
+  p.states = 128;
+  p.taps = 4;
+  p.heads = p.inner / 64;
+  p.groups = 1;
+  p.vocabulary_size = 50288;
+  p.vocabulary.assign(50277, "a");
+  return plan_mamba(p, WeightSource());
 }
 
 ModelPlan lra(const RandomModelOptions& options) {
@@ -82,10 +112,20 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
         384);
   }
   if (architecture == "lra") return lra(options);
+  if (architecture == "mamba-130m") return mamba(24, 768);
+  if (architecture == "mamba-370m") return mamba(48, 1024);
+  if (architecture == "mamba-790m") return mamba(48, 1536);
+  if (architecture == "mamba-1.4b") return mamba(48, 2048);
+  if (architecture == "mamba-2.8b") return mamba(64, 2560);
+  if (architecture == "mamba2-130m") return mamba2(24, 768);
+  if (architecture == "mamba2-370m") return mamba2(48, 1024);
+  if (architecture == "mamba2-780m") return mamba2(48, 1536);
+  if (architecture == "mamba2-1.3b") return mamba2(48, 2048);
+  if (architecture == "mamba2-2.7b") return mamba2(64, 2560);
   return fail(
       Error::kArgument,
       "architecture %s is not known; expected enwik8-base, enwik8-large, vil-ls-medium-224, vil-ls-base-224, "
-      "vil-ls-medium-384 or lra",
+      "vil-ls-medium-384, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b, mamba2-130m, -370m, -780m, -1.3b or -2.7b",
       architecture.c_str());
 }
 

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "converter/source_text.h"
-#include "runtime/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/text.h"
 
 namespace lsrt {
 
@@ -11,16 +11,18 @@ std::string ConvertReport::json() const {
   nlohmann::ordered_json root;
   root["source"] = to_utf8(source);
   root["output"] = to_utf8(output);
-  root["family"] = family;
+  root["family"] = family_name(family);
   root["architecture"] = architecture;
+  root["remarks"] = remarks;
   root["precision"] = precision == Precision::kInt8 ? "int8" : "float32";
   root["source_bytes"] = source_bytes;
   root["output_bytes"] = output_bytes;
   root["parameters"] = parameters;
-  root["outputs"] = {{"rows", difference.rows},
-                     {"max_difference", difference.max},
-                     {"mean_kl_divergence", difference.mean_kl},
-                     {"same_top", difference.same_top}};
+  root["outputs"] = {{"rows", golden.rows},
+                     {"max_difference", golden.max_difference},
+                     {"relative_difference", golden.relative_difference},
+                     {"mean_kl_divergence", golden.mean_kl},
+                     {"same_top", golden.same_top}};
   root["tensors"] = nlohmann::ordered_json::array();
   for (const TensorReport& tensor : tensors) {
     nlohmann::ordered_json entry;

@@ -89,10 +89,4 @@ std::string Sha256::finish() {
   return text;
 }
 
-std::string sha256_hex(const void* data, size_t size) {
-  Sha256 hash;
-  hash.update(data, size);
-  return hash.finish();
-}
-
 }  // namespace lsrt

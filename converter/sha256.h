@@ -23,6 +23,4 @@ class Sha256 {
   uint64_t length_ = 0;  // bytes so far; the last length_ % 64 are in block_
 };
 
-std::string sha256_hex(const void* data, size_t size);
-
 }  // namespace lsrt

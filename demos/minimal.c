@@ -1,12 +1,10 @@
-/* The smallest program that writes text: a model file and a prompt in, text out. It shows the C API whole,
- * and its stripped size is what lsrt costs an application (docs/performance.md).
+/* The smallest program that writes text: a model file and a prompt in, text out.
  *
  *   minimal MODEL.lsrt "It was a dark night" 200 */
+#include <lsrt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "runtime/lsrt.h"
 
 static int failed(void) {
   fprintf(stderr, "minimal: error: %s\n", lsrt_last_error());

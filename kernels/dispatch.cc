@@ -1,133 +1,84 @@
-// Compiled without instruction set flags: it must run on any CPU of the architecture. The build defines
-// LSRT_HAVE_<NAME> for every set of isa.inc that it compiles.
+// Compiled without instruction set flags: it must run on any CPU of the architecture. So must the functions
+// of a kernel set never be called, not even provide(), where the CPU cannot run it.
 #include "kernels/dispatch.h"
 
 #include <string.h>
 
+#include "kernels/cpu_features.h"
 #include "kernels/isa_sets.h"
-
-#if defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
-#endif
 
 namespace lsrt {
 namespace {
 
-// built_<name>: this binary holds the set. runs_<name>: this CPU and its operating system can run it.
-constexpr bool built_scalar = true;
-bool runs_scalar() { return true; }
-
-#ifdef LSRT_HAVE_AVX2
-constexpr bool built_avx2 = true;
-// Every CPU with AVX2 has F16C, which not every compiler can ask for.
-bool runs_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-#else
-constexpr bool built_avx2 = false;
-[[maybe_unused]] bool runs_avx2() { return false; }
-#endif
-
-#ifdef LSRT_HAVE_AVX512VNNI
-constexpr bool built_avx512vnni = true;
-bool runs_avx512vnni() {
-#ifdef LSRT_SIMDE
-  return runs_avx2();  // emulated, for tests
-#else
-  return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-#endif
-}
-#else
-constexpr bool built_avx512vnni = false;
-[[maybe_unused]] bool runs_avx512vnni() { return false; }
-#endif
-
-#ifdef LSRT_HAVE_NEONDOT
-constexpr bool built_neondot = true;
-#else
-constexpr bool built_neondot = false;
-#endif
-#ifdef LSRT_HAVE_NEONI8MM
-constexpr bool built_neoni8mm = true;
-#else
-constexpr bool built_neoni8mm = false;
-#endif
-#if defined(__aarch64__) && defined(__linux__)
-bool runs_neondot() { return getauxval(AT_HWCAP) & (1ul << 20); }                      // HWCAP_ASIMDDP
-bool runs_neoni8mm() { return runs_neondot() && getauxval(AT_HWCAP2) & (1ul << 13); }  // HWCAP2_I8MM
-#else
-[[maybe_unused]] bool runs_neondot() { return false; }
-[[maybe_unused]] bool runs_neoni8mm() { return false; }
-#endif
-
 enum SetIndex {
-#define LSRT_ISA(name, fallback) index_##name,
+#define LSRT_ISA(name, ...) index_##name,
 #include "kernels/isa.inc"
 #undef LSRT_ISA
   kSetCount
 };
 
-struct Set {
-  Kernels kernels;
-  SetIndex fallback;
-  bool built;
-  bool runs;
+constexpr size_t kKernelCount = 0
+#define LSRT_KERNEL(family, entry) +1
+#include "kernels/kernels.inc"
+#undef LSRT_KERNEL
+    ;
+static_assert(sizeof(Kernels) == sizeof(const char*) + kKernelCount * sizeof(void (*)()),
+              "every entry of a kernel family is in kernels.inc");
+
+// A file of this build, kernels/<family>/<set>.cc; the build writes the list of them.
+struct Part {
+  SetIndex set;
+  void (*provide)(Kernels& k);
+};
+constexpr Part kParts[] = {
+#define LSRT_PART(family, set) {index_##set, [](Kernels& k) { set::provide(k.family); }},
+#include "kernels/parts.inc"
+#undef LSRT_PART
 };
 
-template <typename Function>
-void inherit(Function& entry, Function fallback) {
-  if (!entry) entry = fallback;
-}
-
-void inherit_all(Kernels& k, const Kernels& fallback) {
-  inherit(k.gemm.packed_row_bytes, fallback.gemm.packed_row_bytes);
-  inherit(k.gemm.pack_rows, fallback.gemm.pack_rows);
-  inherit(k.gemm.gemm, fallback.gemm.gemm);
-  inherit(k.rows.layer_norm, fallback.rows.layer_norm);
-  inherit(k.rows.add, fallback.rows.add);
-  inherit(k.rows.add_runs, fallback.rows.add_runs);
-  inherit(k.rows.gelu, fallback.rows.gelu);
-  inherit(k.rows.relu, fallback.rows.relu);
-  inherit(k.rows.softmax_weights, fallback.rows.softmax_weights);
-  inherit(k.rows.quantize_symmetric, fallback.rows.quantize_symmetric);
-  inherit(k.rows.softmax, fallback.rows.softmax);
-  inherit(k.rows.exp_columns, fallback.rows.exp_columns);
-  inherit(k.attn.weighted_sum, fallback.attn.weighted_sum);
-  inherit(k.attn.weighted_rows, fallback.attn.weighted_rows);
-}
+struct Set {
+  const char* isa;
+  SetIndex fallback;
+  bool runs;  // as far as the CPU is concerned, then: built and all that it falls back to runs
+  bool built;
+  Kernels kernels;
+};
 
 struct Registry {
-  Set sets[kSetCount] = {};
+  Set sets[kSetCount];
   const Kernels* available[kSetCount] = {};
   size_t count = 0;
   char names[128] = "";
 
-  Registry() {
-// A set that is not built has no definitions to link with: if constexpr leaves them unused.
-#define LSRT_ISA(name, fallback)                                                              \
-  sets[index_##name].kernels.isa = #name;                                                     \
-  if constexpr (built_##name) {                                                               \
-    sets[index_##name] = {{#name, name::gemm_kernels, name::row_kernels, name::attn_kernels}, \
-                          index_##fallback,                                                   \
-                          true,                                                               \
-                          runs_##name()};                                                     \
-  }
+  explicit Registry(const CpuFeatures& cpu)
+      : sets{
+#define LSRT_ISA(name, fallback, ...) {#name, index_##fallback, cpu.runs_##name(), false, {}},
 #include "kernels/isa.inc"
 #undef LSRT_ISA
+        } {
+    for (const Part& part : kParts) sets[part.set].built = true;
     for (size_t i = kSetCount; i-- > 0;) {  // a fallback comes later in the list, so it is complete already
-      if (sets[i].built) inherit_all(sets[i].kernels, sets[sets[i].fallback].kernels);
+      Set& set = sets[i];
+      const Set& fallback = sets[set.fallback];
+      set.runs = set.runs && set.built && fallback.runs;
+      if (!set.runs) continue;
+      set.kernels = fallback.kernels;
+      set.kernels.isa = set.isa;
+      for (const Part& part : kParts) {
+        if (part.set == i) part.provide(set.kernels);
+      }
     }
     for (const Set& set : sets) {
       if (!set.runs) continue;
       available[count++] = &set.kernels;
       if (names[0]) strncat(names, ", ", sizeof names - strlen(names) - 1);
-      strncat(names, set.kernels.isa, sizeof names - strlen(names) - 1);
+      strncat(names, set.isa, sizeof names - strlen(names) - 1);
     }
   }
 };
 
 const Registry& registry() {
-  static const Registry r;
+  static const Registry r{CpuFeatures()};
   return r;
 }
 
@@ -142,7 +93,7 @@ const Kernels* find_kernels(const char* isa, KernelChoice* choice) {
   *choice = KernelChoice::kOk;
   if (!isa || !isa[0]) return registry().available[0];
   for (const Set& set : registry().sets) {
-    if (strcmp(isa, set.kernels.isa) != 0) continue;
+    if (strcmp(isa, set.isa) != 0) continue;
     if (set.runs) return &set.kernels;
     *choice = set.built ? KernelChoice::kUnavailable : KernelChoice::kNotBuilt;
     return nullptr;

@@ -2,9 +2,10 @@
 // variable LSRT_ISA or an option forces one by name.
 #pragma once
 
-#include "kernels/attn.h"
-#include "kernels/gemm.h"
-#include "kernels/rows.h"
+#include "kernels/attn/attn.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/rows/rows.h"
+#include "kernels/scan/scan.h"
 
 namespace lsrt {
 
@@ -13,6 +14,7 @@ struct Kernels {
   GemmKernels gemm;
   RowKernels rows;
   AttentionKernels attn;
+  ScanKernels scan;
 };
 
 enum class KernelChoice {

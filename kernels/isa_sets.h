@@ -1,17 +1,20 @@
-// What every kernel set of isa.inc defines, in its own namespace.
+// What the files of a kernel set define, in the namespace of the set: kernels/<family>/<name>.cc puts the
+// entries of its family that it has into `k`, by name; the others keep those of the set it falls back to.
 #pragma once
 
-#include "kernels/attn.h"
-#include "kernels/gemm.h"
-#include "kernels/rows.h"
+#include "kernels/attn/attn.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/rows/rows.h"
+#include "kernels/scan/scan.h"
 
-#define LSRT_ISA(name, fallback)              \
-  namespace lsrt {                            \
-  namespace name {                            \
-  extern const GemmKernels gemm_kernels;      \
-  extern const RowKernels row_kernels;        \
-  extern const AttentionKernels attn_kernels; \
-  }                                           \
+#define LSRT_ISA(name, ...)          \
+  namespace lsrt {                   \
+  namespace name {                   \
+  void provide(GemmKernels& k);      \
+  void provide(RowKernels& k);       \
+  void provide(AttentionKernels& k); \
+  void provide(ScanKernels& k);      \
+  }                                  \
   }
 #include "kernels/isa.inc"
 #undef LSRT_ISA

@@ -19,11 +19,16 @@
  *
  * Rules. Every fallible function returns a status; lsrt_last_error() then says what is wrong, where, and the
  * way out. Nothing prints, aborts or throws. Parameter structs begin with struct_size and are made by their
- * *_default_params() function; a NULL params pointer means the defaults. Output pointers are written only on
- * success. *_free(NULL) is harmless. A model is immutable and may be shared by any threads; a session,
- * sampler or classifier is used by one thread at a time and keeps its model alive. Results do not depend on
- * the number of threads, on the CPU's instruction set (int8 models) or on how input is split into calls. Text
- * is bytes; sizes are in bytes unless named otherwise. */
+ * *_default_params() function; a NULL params pointer means the defaults. Handles and single values are
+ * written only on success (but where a function says otherwise); what an array of outputs holds after a
+ * failure is not defined. A NULL handle is an error of functions that return a status; the others then return
+ * 0 or "", and void ones, *_free too, do nothing. A model is immutable and may be shared by any threads; a
+ * session, sampler or classifier is used by one thread at a time and keeps its model alive. Results do not
+ * depend on the number of threads, on the CPU's instruction set (int8 models) or on how input is split into
+ * calls; a float32 model's may, in the last bits, on how many tokens are computed together. Weights of a
+ * model that are infinite, NaN or so large that sums overflow give outputs that may be NaN, of int8 models
+ * the same ones on every instruction set (NaN for NaN). Text is bytes; sizes are in bytes unless named
+ * otherwise. */
 #ifndef LSRT_H
 #define LSRT_H
 
@@ -48,8 +53,7 @@ extern "C" {
 /* Version of the library that runs, "0.1.0"; compare with the macros above. */
 LSRT_API const char* lsrt_version(void);
 
-/* ---- status
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- status */
 
 typedef enum lsrt_status {
   LSRT_OK = 0x00,
@@ -71,20 +75,19 @@ LSRT_API const char* lsrt_status_string(lsrt_status status);
 /* What the last failed call of this thread found; valid until the thread's next failing call. */
 LSRT_API const char* lsrt_last_error(void);
 
-/* ---- models
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- models */
 
 typedef struct lsrt_model lsrt_model;
 
 typedef struct lsrt_model_params {
   size_t struct_size;
   const char* backend; /* "cpu" */
-  const char*
-      isa;  /* kernel set: "scalar", "avx2", ...; NULL: the environment variable LSRT_ISA, else the best */
-  bool map; /* false: read the file into memory of this process, on huge pages where the system has them, so
-               that decoding is faster; true: map it, so that processes share its memory and nothing is read
-               before it is used; the file must then stay unchanged while the model lives. Files over 1 GiB
-               are always mapped */
+  /* Kernel set: "scalar", "avx2", ...; NULL: the environment variable LSRT_ISA, else the best. */
+  const char* isa;
+  /* false: read the file into memory of this process, on huge pages where the system has them, so that
+   * decoding is faster. true: map it, so that processes share its memory; the file must then stay unchanged
+   * while the model lives. Files over 1 GiB are always mapped. */
+  bool map;
 } lsrt_model_params;
 
 LSRT_API lsrt_model_params lsrt_model_default_params(void);
@@ -99,40 +102,45 @@ LSRT_API void lsrt_model_free(lsrt_model* model);
 LSRT_API const char* lsrt_model_family(const lsrt_model* model);       /* "lm", "encoder", "vil" */
 LSRT_API const char* lsrt_model_architecture(const lsrt_model* model); /* one line for people */
 LSRT_API const char* lsrt_model_isa(const lsrt_model* model);          /* the kernel set in use */
+LSRT_API uint32_t lsrt_model_threads(const lsrt_model* model);         /* what threads = 0 stands for */
 LSRT_API size_t lsrt_model_bytes(const lsrt_model* model);             /* of the file */
 LSRT_API size_t lsrt_model_vocabulary(const lsrt_model* model);        /* token ids; 0 without text */
 LSRT_API size_t lsrt_model_classes(const lsrt_model* model);           /* of a classifier; 0 otherwise */
 LSRT_API const char* lsrt_model_label(const lsrt_model* model, size_t index); /* "" if the model has none */
 
-/* Runs the golden that conversion stored; difference = largest absolute difference of any output from the
- * float model's, expected = the same as measured at conversion (0 for float32 models). */
+/* Runs the golden that conversion stored. LSRT_OK: int8 models give the very bits that they gave at
+ * conversion, float32 models their outputs within 2e-4; LSRT_ERROR_MODEL: they do not, or no golden is
+ * stored. difference = largest absolute difference of any output from the float model's, expected = the same
+ * as measured at conversion; both are written in either case once the golden ran. */
 LSRT_API lsrt_status lsrt_model_verify(const lsrt_model* model, uint32_t threads, float* difference,
                                        float* expected);
 
-/* ---- text
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- text */
 
-/* Token ids of text; *count is set even when `capacity` is too small (LSRT_ERROR_MEMORY). A byte without a
- * token: LSRT_ERROR_ARGUMENT naming byte and position; *count is then the number of tokens before it. */
+/* Token ids of text, for language models and for encoders (whose tokens are bytes + byte_offset). *count is
+ * set even when `capacity` is too small (LSRT_ERROR_MEMORY). A byte without a token: LSRT_ERROR_ARGUMENT
+ * naming byte and position; *count is then the number of tokens before it. */
 LSRT_API lsrt_status lsrt_tokenize(const lsrt_model* model, const char* text, size_t text_size,
                                    int32_t* tokens, size_t capacity, size_t* count);
 
 /* The bytes of one token; empty for ids that have no text (or do not exist). */
 LSRT_API const char* lsrt_token_text(const lsrt_model* model, int32_t token, size_t* size);
 
-/* ---- sessions: one stream of a language model
- * ------------------------------------------------------------------------ */
+/* ---- sessions: one stream of a language model */
 
 typedef struct lsrt_session lsrt_session;
 
 typedef struct lsrt_session_params {
   size_t struct_size;
-  uint32_t threads;   /* default 1 */
-  uint32_t block;     /* tokens; 0: the model's */
-  uint32_t memory;    /* tokens; 0: the model's */
-  uint32_t max_batch; /* tokens computed together in prompts; 0: as many as useful. Less takes less scratch
-                         memory */
+  uint32_t threads; /* 0, the default: as many as pay for the model on this machine */
+  /* Tokens; 0: the model's. Where no layer has a window or summaries neither applies, and only 0 is taken. */
+  uint32_t block;
+  uint32_t memory;
+  /* Tokens computed together in prompts; 0: as many as useful. Less takes less scratch memory. */
+  uint32_t max_batch;
+  /* All memory that the session may take: creating one that needs more, which a model file of any size can
+     ask for, is LSRT_ERROR_MEMORY. 0: 4 GiB. */
+  size_t max_bytes;
 } lsrt_session_params;
 
 LSRT_API lsrt_session_params lsrt_session_default_params(void);
@@ -142,6 +150,8 @@ typedef struct lsrt_session_memory {
   size_t state_bytes;     /* the stream's state: the same at any length of stream */
   size_t positions_bytes; /* position tables where memory is larger than the model's own */
   size_t scratch_bytes;   /* activations and workspace */
+  size_t
+      snapshot_bytes; /* a saved state without a sampler's part, at most; taken by nobody until it is saved */
 } lsrt_session_memory;
 
 /* Memory that a session with these parameters will take; allocates none of it. memory->struct_size must be
@@ -161,8 +171,7 @@ typedef enum lsrt_output {
   LSRT_OUTPUT_MAX = 0x7fffffff /* none, as above */
 } lsrt_output;
 
-/* Asked between steps (at most 256 tokens or a block apart); returning false stops with LSRT_ERROR_CANCELLED.
- */
+/* Asked between steps, at most 256 tokens or a block apart; false stops with LSRT_ERROR_CANCELLED. */
 typedef bool (*lsrt_progress)(size_t done, size_t total, void* user);
 
 /* Feeds tokens to the stream. A token outside the vocabulary: LSRT_ERROR_ARGUMENT, nothing is fed. */
@@ -174,14 +183,25 @@ LSRT_API lsrt_status lsrt_session_reset(lsrt_session* session);       /* starts 
 
 typedef struct lsrt_sampler lsrt_sampler;
 
-/* The stream's state, and the sampler's unless NULL, in a file (written whole or not at all). Loading needs
- * the same model, block, memory and max_batch, and with a sampler a file that was saved with one; the sampler
- * keeps its own parameters. A file that does not fit leaves session and sampler as they were. */
+/* Saving and loading: the stream's state and, unless NULL, the sampler's. Loading needs the same model (any
+ * file of it that holds the same weights), block and memory, and with a sampler a state that was saved with
+ * one; the sampler must be of the same model and keeps its own parameters. max_batch, threads, instruction
+ * set and backend may differ: the saved bytes depend on none of them. A state that is damaged or does not fit
+ * (LSRT_ERROR_MODEL, LSRT_ERROR_VERSION) leaves session and sampler as they were. */
+
+/* In a file, which is written whole or not at all. */
 LSRT_API lsrt_status lsrt_session_save(lsrt_session* session, const lsrt_sampler* sampler, const char* path);
 LSRT_API lsrt_status lsrt_session_load(lsrt_session* session, lsrt_sampler* sampler, const char* path);
 
-/* ---- sampling
- * ------------------------------------------------------------------------------------------------------- */
+/* The same bytes in memory. *size is set to what they take at the stream's position; a buffer of NULL only
+ * asks for it; one that is too small: LSRT_ERROR_MEMORY. Never more than snapshot_bytes of
+ * lsrt_session_plan(), and with a sampler 40 + 4 * repeat_window bytes more. */
+LSRT_API lsrt_status lsrt_session_save_buffer(lsrt_session* session, const lsrt_sampler* sampler,
+                                              void* buffer, size_t capacity, size_t* size);
+LSRT_API lsrt_status lsrt_session_load_buffer(lsrt_session* session, lsrt_sampler* sampler, const void* data,
+                                              size_t size);
+
+/* ---- sampling */
 
 /* Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. Ids without text are never
  * chosen. */
@@ -189,7 +209,7 @@ typedef struct lsrt_sampler_params {
   size_t struct_size;
   float temperature;      /* 0: the most probable token, always. Default 0.8 */
   uint32_t top_k;         /* only the k most probable; 0: all. Default 0 */
-  float top_p;            /* the fewest that together reach p; 1: all. Default 1 */
+  float top_p;            /* the fewest that together reach p, above 0; 1: all. Default 1 */
   float min_p;            /* only those at least p times as probable as the best; 0: all. Default 0 */
   float repeat_penalty;   /* above 1 makes the last repeat_window tokens less probable. Default 1 (none) */
   uint32_t repeat_window; /* tokens. Default 64 */
@@ -202,20 +222,23 @@ LSRT_API lsrt_status lsrt_sampler_create(const lsrt_model* model, const lsrt_sam
 LSRT_API void lsrt_sampler_free(lsrt_sampler* sampler);
 /* Tells the sampler of a token that it did not choose itself (the prompt), for the repetition penalty. */
 LSRT_API void lsrt_sampler_accept(lsrt_sampler* sampler, int32_t token);
-/* The last token chosen or accepted, -1: none yet. After loading, it tells which token is still to be fed. */
+/* The last token chosen or accepted, -1: none yet (or NULL). After loading, it tells which token is still to
+ * be fed. */
 LSRT_API int32_t lsrt_sampler_last(const lsrt_sampler* sampler);
-/* Chooses from log-probabilities [vocabulary] (not changed) and accepts the choice. */
+/* Chooses from log-probabilities [vocabulary] (not changed) and accepts the choice. Those that are not finite
+ * are never chosen; LSRT_ERROR_ARGUMENT if none is. Any temperature above 0 is allowed: 1e-30 chooses as 0
+ * does, but among equal ones at random. */
 LSRT_API lsrt_status lsrt_sampler_sample(lsrt_sampler* sampler, const float* logprobs, int32_t* token);
 
-/* ---- classification: images (vil) and token sequences (encoder)
- * ------------------------------------------------------- */
+/* ---- classification: images (vil) and token sequences (encoder) */
 
 typedef struct lsrt_classifier lsrt_classifier;
 
 typedef struct lsrt_classifier_params {
   size_t struct_size;
-  uint32_t threads;   /* default 1 */
+  uint32_t threads;   /* 0, the default: as many as pay for the model on this machine */
   uint32_t max_batch; /* inputs computed together; default 1 */
+  size_t max_bytes;   /* all memory that the classifier may take; more is LSRT_ERROR_MEMORY. 0: 4 GiB */
 } lsrt_classifier_params;
 
 LSRT_API lsrt_classifier_params lsrt_classifier_default_params(void);

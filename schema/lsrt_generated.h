@@ -45,6 +45,12 @@ struct VisionLongShortBuilder;
 struct FullAttention;
 struct FullAttentionBuilder;
 
+struct SelectiveScan;
+struct SelectiveScanBuilder;
+
+struct StateSpaceDual;
+struct StateSpaceDualBuilder;
+
 struct FeedForward;
 struct FeedForwardBuilder;
 
@@ -84,6 +90,56 @@ struct GoldenBuilder;
 struct Model;
 struct ModelBuilder;
 
+inline const flatbuffers::TypeTable *SpanTypeTable();
+
+inline const flatbuffers::TypeTable *TensorTypeTable();
+
+inline const flatbuffers::TypeTable *LinearTypeTable();
+
+inline const flatbuffers::TypeTable *NormTypeTable();
+
+inline const flatbuffers::TypeTable *TokenStemTypeTable();
+
+inline const flatbuffers::TypeTable *PatchStemTypeTable();
+
+inline const flatbuffers::TypeTable *CausalLongShortTypeTable();
+
+inline const flatbuffers::TypeTable *EncoderLongShortTypeTable();
+
+inline const flatbuffers::TypeTable *VisionLongShortTypeTable();
+
+inline const flatbuffers::TypeTable *FullAttentionTypeTable();
+
+inline const flatbuffers::TypeTable *SelectiveScanTypeTable();
+
+inline const flatbuffers::TypeTable *StateSpaceDualTypeTable();
+
+inline const flatbuffers::TypeTable *FeedForwardTypeTable();
+
+inline const flatbuffers::TypeTable *BlockTypeTable();
+
+inline const flatbuffers::TypeTable *StageTypeTable();
+
+inline const flatbuffers::TypeTable *TokenHeadTypeTable();
+
+inline const flatbuffers::TypeTable *ClassifierHeadTypeTable();
+
+inline const flatbuffers::TypeTable *TokenTypeTable();
+
+inline const flatbuffers::TypeTable *VocabularyTypeTable();
+
+inline const flatbuffers::TypeTable *StreamTypeTable();
+
+inline const flatbuffers::TypeTable *SequenceInputTypeTable();
+
+inline const flatbuffers::TypeTable *ImageInputTypeTable();
+
+inline const flatbuffers::TypeTable *ProvenanceTypeTable();
+
+inline const flatbuffers::TypeTable *GoldenTypeTable();
+
+inline const flatbuffers::TypeTable *ModelTypeTable();
+
 enum class DataType : uint8_t {
   float32 = 0,
   int8 = 1,
@@ -118,6 +174,36 @@ inline const char *EnumNameDataType(DataType e) {
   if (flatbuffers::IsOutRange(e, DataType::float32, DataType::uint8)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesDataType()[index];
+}
+
+enum class NormKind : uint8_t {
+  layer = 0,
+  rms = 1,
+  MIN = layer,
+  MAX = rms
+};
+
+inline const NormKind (&EnumValuesNormKind())[2] {
+  static const NormKind values[] = {
+    NormKind::layer,
+    NormKind::rms
+  };
+  return values;
+}
+
+inline const char * const *EnumNamesNormKind() {
+  static const char * const names[3] = {
+    "layer",
+    "rms",
+    nullptr
+  };
+  return names;
+}
+
+inline const char *EnumNameNormKind(NormKind e) {
+  if (flatbuffers::IsOutRange(e, NormKind::layer, NormKind::rms)) return "";
+  const size_t index = static_cast<size_t>(e);
+  return EnumNamesNormKind()[index];
 }
 
 enum class Stem : uint8_t {
@@ -174,35 +260,41 @@ enum class Mixer : uint8_t {
   EncoderLongShort = 2,
   VisionLongShort = 3,
   FullAttention = 4,
+  SelectiveScan = 5,
+  StateSpaceDual = 6,
   MIN = NONE,
-  MAX = FullAttention
+  MAX = StateSpaceDual
 };
 
-inline const Mixer (&EnumValuesMixer())[5] {
+inline const Mixer (&EnumValuesMixer())[7] {
   static const Mixer values[] = {
     Mixer::NONE,
     Mixer::CausalLongShort,
     Mixer::EncoderLongShort,
     Mixer::VisionLongShort,
-    Mixer::FullAttention
+    Mixer::FullAttention,
+    Mixer::SelectiveScan,
+    Mixer::StateSpaceDual
   };
   return values;
 }
 
 inline const char * const *EnumNamesMixer() {
-  static const char * const names[6] = {
+  static const char * const names[8] = {
     "NONE",
     "CausalLongShort",
     "EncoderLongShort",
     "VisionLongShort",
     "FullAttention",
+    "SelectiveScan",
+    "StateSpaceDual",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameMixer(Mixer e) {
-  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::FullAttention)) return "";
+  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::StateSpaceDual)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesMixer()[index];
 }
@@ -225,6 +317,14 @@ template<> struct MixerTraits<lsrt::fb::VisionLongShort> {
 
 template<> struct MixerTraits<lsrt::fb::FullAttention> {
   static const Mixer enum_value = Mixer::FullAttention;
+};
+
+template<> struct MixerTraits<lsrt::fb::SelectiveScan> {
+  static const Mixer enum_value = Mixer::SelectiveScan;
+};
+
+template<> struct MixerTraits<lsrt::fb::StateSpaceDual> {
+  static const Mixer enum_value = Mixer::StateSpaceDual;
 };
 
 bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer type);
@@ -383,6 +483,9 @@ FLATBUFFERS_MANUALLY_ALIGNED_STRUCT(8) Span FLATBUFFERS_FINAL_CLASS {
   uint64_t bytes_;
 
  public:
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return SpanTypeTable();
+  }
   Span()
       : offset_(0),
         bytes_(0) {
@@ -402,6 +505,9 @@ FLATBUFFERS_STRUCT_END(Span, 16);
 
 struct Tensor FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef TensorBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return TensorTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_NAME = 4,
     VT_SHAPE = 6,
@@ -518,6 +624,9 @@ inline flatbuffers::Offset<Tensor> CreateTensorDirect(
 
 struct Linear FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef LinearBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return LinearTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_WEIGHT = 4,
     VT_BIAS = 6
@@ -572,10 +681,14 @@ inline flatbuffers::Offset<Linear> CreateLinear(
 
 struct Norm FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef NormBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return NormTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_GAMMA = 4,
     VT_BETA = 6,
-    VT_EPS = 8
+    VT_EPS = 8,
+    VT_KIND = 10
   };
   const lsrt::fb::Tensor *gamma() const {
     return GetPointer<const lsrt::fb::Tensor *>(VT_GAMMA);
@@ -586,13 +699,17 @@ struct Norm FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   float eps() const {
     return GetField<float>(VT_EPS, 1e-5f);
   }
+  lsrt::fb::NormKind kind() const {
+    return static_cast<lsrt::fb::NormKind>(GetField<uint8_t>(VT_KIND, 0));
+  }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyOffsetRequired(verifier, VT_GAMMA) &&
            verifier.VerifyTable(gamma()) &&
-           VerifyOffsetRequired(verifier, VT_BETA) &&
+           VerifyOffset(verifier, VT_BETA) &&
            verifier.VerifyTable(beta()) &&
            VerifyField<float>(verifier, VT_EPS, 4) &&
+           VerifyField<uint8_t>(verifier, VT_KIND, 1) &&
            verifier.EndTable();
   }
 };
@@ -610,6 +727,9 @@ struct NormBuilder {
   void add_eps(float eps) {
     fbb_.AddElement<float>(Norm::VT_EPS, eps, 1e-5f);
   }
+  void add_kind(lsrt::fb::NormKind kind) {
+    fbb_.AddElement<uint8_t>(Norm::VT_KIND, static_cast<uint8_t>(kind), 0);
+  }
   explicit NormBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
     start_ = fbb_.StartTable();
@@ -618,7 +738,6 @@ struct NormBuilder {
     const auto end = fbb_.EndTable(start_);
     auto o = flatbuffers::Offset<Norm>(end);
     fbb_.Required(o, Norm::VT_GAMMA);
-    fbb_.Required(o, Norm::VT_BETA);
     return o;
   }
 };
@@ -627,16 +746,21 @@ inline flatbuffers::Offset<Norm> CreateNorm(
     flatbuffers::FlatBufferBuilder &_fbb,
     flatbuffers::Offset<lsrt::fb::Tensor> gamma = 0,
     flatbuffers::Offset<lsrt::fb::Tensor> beta = 0,
-    float eps = 1e-5f) {
+    float eps = 1e-5f,
+    lsrt::fb::NormKind kind = lsrt::fb::NormKind::layer) {
   NormBuilder builder_(_fbb);
   builder_.add_eps(eps);
   builder_.add_beta(beta);
   builder_.add_gamma(gamma);
+  builder_.add_kind(kind);
   return builder_.Finish();
 }
 
 struct TokenStem FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef TokenStemBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return TokenStemTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_EMBEDDING = 4,
     VT_SCALE = 6,
@@ -701,6 +825,9 @@ inline flatbuffers::Offset<TokenStem> CreateTokenStem(
 
 struct PatchStem FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef PatchStemBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return PatchStemTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_PATCH = 4,
     VT_GRID = 6,
@@ -807,6 +934,9 @@ inline flatbuffers::Offset<PatchStem> CreatePatchStem(
 
 struct CausalLongShort FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef CausalLongShortBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return CausalLongShortTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_HEADS = 4,
     VT_WINDOW = 6,
@@ -1002,6 +1132,9 @@ inline flatbuffers::Offset<CausalLongShort> CreateCausalLongShort(
 
 struct EncoderLongShort FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef EncoderLongShortBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return EncoderLongShortTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_HEADS = 4,
     VT_WINDOW = 6,
@@ -1122,6 +1255,9 @@ inline flatbuffers::Offset<EncoderLongShort> CreateEncoderLongShort(
 
 struct VisionLongShort FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef VisionLongShortBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return VisionLongShortTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_HEADS = 4,
     VT_WINDOW = 6,
@@ -1241,6 +1377,9 @@ inline flatbuffers::Offset<VisionLongShort> CreateVisionLongShort(
 
 struct FullAttention FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef FullAttentionBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return FullAttentionTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_HEADS = 4,
     VT_QKV = 6,
@@ -1337,8 +1476,319 @@ inline flatbuffers::Offset<FullAttention> CreateFullAttention(
   return builder_.Finish();
 }
 
+struct SelectiveScan FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef SelectiveScanBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return SelectiveScanTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_IN = 4,
+    VT_CONVOLUTION = 6,
+    VT_CONVOLUTION_BIAS = 8,
+    VT_PARAMETERS = 10,
+    VT_STEP = 12,
+    VT_A = 14,
+    VT_D = 16,
+    VT_OUT = 18,
+    VT_PARAMETER_EPS = 20
+  };
+  const lsrt::fb::Linear *in() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_IN);
+  }
+  const lsrt::fb::Tensor *convolution() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_CONVOLUTION);
+  }
+  const lsrt::fb::Tensor *convolution_bias() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_CONVOLUTION_BIAS);
+  }
+  const lsrt::fb::Linear *parameters() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_PARAMETERS);
+  }
+  const lsrt::fb::Linear *step() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_STEP);
+  }
+  const lsrt::fb::Tensor *a() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_A);
+  }
+  const lsrt::fb::Tensor *d() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_D);
+  }
+  const lsrt::fb::Linear *out() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_OUT);
+  }
+  float parameter_eps() const {
+    return GetField<float>(VT_PARAMETER_EPS, 0.0f);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyOffsetRequired(verifier, VT_IN) &&
+           verifier.VerifyTable(in()) &&
+           VerifyOffsetRequired(verifier, VT_CONVOLUTION) &&
+           verifier.VerifyTable(convolution()) &&
+           VerifyOffset(verifier, VT_CONVOLUTION_BIAS) &&
+           verifier.VerifyTable(convolution_bias()) &&
+           VerifyOffsetRequired(verifier, VT_PARAMETERS) &&
+           verifier.VerifyTable(parameters()) &&
+           VerifyOffsetRequired(verifier, VT_STEP) &&
+           verifier.VerifyTable(step()) &&
+           VerifyOffsetRequired(verifier, VT_A) &&
+           verifier.VerifyTable(a()) &&
+           VerifyOffsetRequired(verifier, VT_D) &&
+           verifier.VerifyTable(d()) &&
+           VerifyOffsetRequired(verifier, VT_OUT) &&
+           verifier.VerifyTable(out()) &&
+           VerifyField<float>(verifier, VT_PARAMETER_EPS, 4) &&
+           verifier.EndTable();
+  }
+};
+
+struct SelectiveScanBuilder {
+  typedef SelectiveScan Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_in(flatbuffers::Offset<lsrt::fb::Linear> in) {
+    fbb_.AddOffset(SelectiveScan::VT_IN, in);
+  }
+  void add_convolution(flatbuffers::Offset<lsrt::fb::Tensor> convolution) {
+    fbb_.AddOffset(SelectiveScan::VT_CONVOLUTION, convolution);
+  }
+  void add_convolution_bias(flatbuffers::Offset<lsrt::fb::Tensor> convolution_bias) {
+    fbb_.AddOffset(SelectiveScan::VT_CONVOLUTION_BIAS, convolution_bias);
+  }
+  void add_parameters(flatbuffers::Offset<lsrt::fb::Linear> parameters) {
+    fbb_.AddOffset(SelectiveScan::VT_PARAMETERS, parameters);
+  }
+  void add_step(flatbuffers::Offset<lsrt::fb::Linear> step) {
+    fbb_.AddOffset(SelectiveScan::VT_STEP, step);
+  }
+  void add_a(flatbuffers::Offset<lsrt::fb::Tensor> a) {
+    fbb_.AddOffset(SelectiveScan::VT_A, a);
+  }
+  void add_d(flatbuffers::Offset<lsrt::fb::Tensor> d) {
+    fbb_.AddOffset(SelectiveScan::VT_D, d);
+  }
+  void add_out(flatbuffers::Offset<lsrt::fb::Linear> out) {
+    fbb_.AddOffset(SelectiveScan::VT_OUT, out);
+  }
+  void add_parameter_eps(float parameter_eps) {
+    fbb_.AddElement<float>(SelectiveScan::VT_PARAMETER_EPS, parameter_eps, 0.0f);
+  }
+  explicit SelectiveScanBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<SelectiveScan> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<SelectiveScan>(end);
+    fbb_.Required(o, SelectiveScan::VT_IN);
+    fbb_.Required(o, SelectiveScan::VT_CONVOLUTION);
+    fbb_.Required(o, SelectiveScan::VT_PARAMETERS);
+    fbb_.Required(o, SelectiveScan::VT_STEP);
+    fbb_.Required(o, SelectiveScan::VT_A);
+    fbb_.Required(o, SelectiveScan::VT_D);
+    fbb_.Required(o, SelectiveScan::VT_OUT);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<SelectiveScan> CreateSelectiveScan(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    flatbuffers::Offset<lsrt::fb::Linear> in = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> convolution = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> convolution_bias = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> parameters = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> step = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> a = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> d = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> out = 0,
+    float parameter_eps = 0.0f) {
+  SelectiveScanBuilder builder_(_fbb);
+  builder_.add_parameter_eps(parameter_eps);
+  builder_.add_out(out);
+  builder_.add_d(d);
+  builder_.add_a(a);
+  builder_.add_step(step);
+  builder_.add_parameters(parameters);
+  builder_.add_convolution_bias(convolution_bias);
+  builder_.add_convolution(convolution);
+  builder_.add_in(in);
+  return builder_.Finish();
+}
+
+struct StateSpaceDual FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef StateSpaceDualBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return StateSpaceDualTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_HEADS = 4,
+    VT_GROUPS = 6,
+    VT_IN = 8,
+    VT_CONVOLUTION = 10,
+    VT_CONVOLUTION_BIAS = 12,
+    VT_STEP_BIAS = 14,
+    VT_STEP_MIN = 16,
+    VT_STEP_MAX = 18,
+    VT_A = 20,
+    VT_D = 22,
+    VT_NORM = 24,
+    VT_OUT = 26
+  };
+  uint32_t heads() const {
+    return GetField<uint32_t>(VT_HEADS, 0);
+  }
+  uint32_t groups() const {
+    return GetField<uint32_t>(VT_GROUPS, 1);
+  }
+  const lsrt::fb::Linear *in() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_IN);
+  }
+  const lsrt::fb::Tensor *convolution() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_CONVOLUTION);
+  }
+  const lsrt::fb::Tensor *convolution_bias() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_CONVOLUTION_BIAS);
+  }
+  const lsrt::fb::Tensor *step_bias() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_STEP_BIAS);
+  }
+  float step_min() const {
+    return GetField<float>(VT_STEP_MIN, 0.0f);
+  }
+  float step_max() const {
+    return GetField<float>(VT_STEP_MAX, std::numeric_limits<float>::infinity());
+  }
+  const lsrt::fb::Tensor *a() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_A);
+  }
+  const lsrt::fb::Tensor *d() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_D);
+  }
+  const lsrt::fb::Norm *norm() const {
+    return GetPointer<const lsrt::fb::Norm *>(VT_NORM);
+  }
+  const lsrt::fb::Linear *out() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_OUT);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyField<uint32_t>(verifier, VT_HEADS, 4) &&
+           VerifyField<uint32_t>(verifier, VT_GROUPS, 4) &&
+           VerifyOffsetRequired(verifier, VT_IN) &&
+           verifier.VerifyTable(in()) &&
+           VerifyOffsetRequired(verifier, VT_CONVOLUTION) &&
+           verifier.VerifyTable(convolution()) &&
+           VerifyOffset(verifier, VT_CONVOLUTION_BIAS) &&
+           verifier.VerifyTable(convolution_bias()) &&
+           VerifyOffsetRequired(verifier, VT_STEP_BIAS) &&
+           verifier.VerifyTable(step_bias()) &&
+           VerifyField<float>(verifier, VT_STEP_MIN, 4) &&
+           VerifyField<float>(verifier, VT_STEP_MAX, 4) &&
+           VerifyOffsetRequired(verifier, VT_A) &&
+           verifier.VerifyTable(a()) &&
+           VerifyOffsetRequired(verifier, VT_D) &&
+           verifier.VerifyTable(d()) &&
+           VerifyOffsetRequired(verifier, VT_NORM) &&
+           verifier.VerifyTable(norm()) &&
+           VerifyOffsetRequired(verifier, VT_OUT) &&
+           verifier.VerifyTable(out()) &&
+           verifier.EndTable();
+  }
+};
+
+struct StateSpaceDualBuilder {
+  typedef StateSpaceDual Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_heads(uint32_t heads) {
+    fbb_.AddElement<uint32_t>(StateSpaceDual::VT_HEADS, heads, 0);
+  }
+  void add_groups(uint32_t groups) {
+    fbb_.AddElement<uint32_t>(StateSpaceDual::VT_GROUPS, groups, 1);
+  }
+  void add_in(flatbuffers::Offset<lsrt::fb::Linear> in) {
+    fbb_.AddOffset(StateSpaceDual::VT_IN, in);
+  }
+  void add_convolution(flatbuffers::Offset<lsrt::fb::Tensor> convolution) {
+    fbb_.AddOffset(StateSpaceDual::VT_CONVOLUTION, convolution);
+  }
+  void add_convolution_bias(flatbuffers::Offset<lsrt::fb::Tensor> convolution_bias) {
+    fbb_.AddOffset(StateSpaceDual::VT_CONVOLUTION_BIAS, convolution_bias);
+  }
+  void add_step_bias(flatbuffers::Offset<lsrt::fb::Tensor> step_bias) {
+    fbb_.AddOffset(StateSpaceDual::VT_STEP_BIAS, step_bias);
+  }
+  void add_step_min(float step_min) {
+    fbb_.AddElement<float>(StateSpaceDual::VT_STEP_MIN, step_min, 0.0f);
+  }
+  void add_step_max(float step_max) {
+    fbb_.AddElement<float>(StateSpaceDual::VT_STEP_MAX, step_max, std::numeric_limits<float>::infinity());
+  }
+  void add_a(flatbuffers::Offset<lsrt::fb::Tensor> a) {
+    fbb_.AddOffset(StateSpaceDual::VT_A, a);
+  }
+  void add_d(flatbuffers::Offset<lsrt::fb::Tensor> d) {
+    fbb_.AddOffset(StateSpaceDual::VT_D, d);
+  }
+  void add_norm(flatbuffers::Offset<lsrt::fb::Norm> norm) {
+    fbb_.AddOffset(StateSpaceDual::VT_NORM, norm);
+  }
+  void add_out(flatbuffers::Offset<lsrt::fb::Linear> out) {
+    fbb_.AddOffset(StateSpaceDual::VT_OUT, out);
+  }
+  explicit StateSpaceDualBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<StateSpaceDual> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<StateSpaceDual>(end);
+    fbb_.Required(o, StateSpaceDual::VT_IN);
+    fbb_.Required(o, StateSpaceDual::VT_CONVOLUTION);
+    fbb_.Required(o, StateSpaceDual::VT_STEP_BIAS);
+    fbb_.Required(o, StateSpaceDual::VT_A);
+    fbb_.Required(o, StateSpaceDual::VT_D);
+    fbb_.Required(o, StateSpaceDual::VT_NORM);
+    fbb_.Required(o, StateSpaceDual::VT_OUT);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<StateSpaceDual> CreateStateSpaceDual(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    uint32_t heads = 0,
+    uint32_t groups = 1,
+    flatbuffers::Offset<lsrt::fb::Linear> in = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> convolution = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> convolution_bias = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> step_bias = 0,
+    float step_min = 0.0f,
+    float step_max = std::numeric_limits<float>::infinity(),
+    flatbuffers::Offset<lsrt::fb::Tensor> a = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> d = 0,
+    flatbuffers::Offset<lsrt::fb::Norm> norm = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> out = 0) {
+  StateSpaceDualBuilder builder_(_fbb);
+  builder_.add_out(out);
+  builder_.add_norm(norm);
+  builder_.add_d(d);
+  builder_.add_a(a);
+  builder_.add_step_max(step_max);
+  builder_.add_step_min(step_min);
+  builder_.add_step_bias(step_bias);
+  builder_.add_convolution_bias(convolution_bias);
+  builder_.add_convolution(convolution);
+  builder_.add_in(in);
+  builder_.add_groups(groups);
+  builder_.add_heads(heads);
+  return builder_.Finish();
+}
+
 struct FeedForward FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef FeedForwardBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return FeedForwardTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_FC1 = 4,
     VT_FC2 = 6,
@@ -1404,6 +1854,9 @@ inline flatbuffers::Offset<FeedForward> CreateFeedForward(
 
 struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef BlockBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return BlockTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_NORM1 = 4,
     VT_MIXER_TYPE = 6,
@@ -1434,6 +1887,12 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const lsrt::fb::FullAttention *mixer_as_FullAttention() const {
     return mixer_type() == lsrt::fb::Mixer::FullAttention ? static_cast<const lsrt::fb::FullAttention *>(mixer()) : nullptr;
   }
+  const lsrt::fb::SelectiveScan *mixer_as_SelectiveScan() const {
+    return mixer_type() == lsrt::fb::Mixer::SelectiveScan ? static_cast<const lsrt::fb::SelectiveScan *>(mixer()) : nullptr;
+  }
+  const lsrt::fb::StateSpaceDual *mixer_as_StateSpaceDual() const {
+    return mixer_type() == lsrt::fb::Mixer::StateSpaceDual ? static_cast<const lsrt::fb::StateSpaceDual *>(mixer()) : nullptr;
+  }
   const lsrt::fb::Norm *norm2() const {
     return GetPointer<const lsrt::fb::Norm *>(VT_NORM2);
   }
@@ -1450,9 +1909,9 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyField<uint8_t>(verifier, VT_MIXER_TYPE, 1) &&
            VerifyOffsetRequired(verifier, VT_MIXER) &&
            VerifyMixer(verifier, mixer(), mixer_type()) &&
-           VerifyOffsetRequired(verifier, VT_NORM2) &&
+           VerifyOffset(verifier, VT_NORM2) &&
            verifier.VerifyTable(norm2()) &&
-           VerifyOffsetRequired(verifier, VT_FEED_FORWARD) &&
+           VerifyOffset(verifier, VT_FEED_FORWARD) &&
            verifier.VerifyTable(feed_forward()) &&
            VerifyField<uint8_t>(verifier, VT_RESIDUAL, 1) &&
            verifier.EndTable();
@@ -1473,6 +1932,14 @@ template<> inline const lsrt::fb::VisionLongShort *Block::mixer_as<lsrt::fb::Vis
 
 template<> inline const lsrt::fb::FullAttention *Block::mixer_as<lsrt::fb::FullAttention>() const {
   return mixer_as_FullAttention();
+}
+
+template<> inline const lsrt::fb::SelectiveScan *Block::mixer_as<lsrt::fb::SelectiveScan>() const {
+  return mixer_as_SelectiveScan();
+}
+
+template<> inline const lsrt::fb::StateSpaceDual *Block::mixer_as<lsrt::fb::StateSpaceDual>() const {
+  return mixer_as_StateSpaceDual();
 }
 
 struct BlockBuilder {
@@ -1506,8 +1973,6 @@ struct BlockBuilder {
     auto o = flatbuffers::Offset<Block>(end);
     fbb_.Required(o, Block::VT_NORM1);
     fbb_.Required(o, Block::VT_MIXER);
-    fbb_.Required(o, Block::VT_NORM2);
-    fbb_.Required(o, Block::VT_FEED_FORWARD);
     return o;
   }
 };
@@ -1532,6 +1997,9 @@ inline flatbuffers::Offset<Block> CreateBlock(
 
 struct Stage FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef StageBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return StageTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_STEM_TYPE = 4,
     VT_STEM = 6,
@@ -1626,6 +2094,9 @@ inline flatbuffers::Offset<Stage> CreateStageDirect(
 
 struct TokenHead FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef TokenHeadBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return TokenHeadTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_NORM = 4,
     VT_PROJECTION = 6
@@ -1680,6 +2151,9 @@ inline flatbuffers::Offset<TokenHead> CreateTokenHead(
 
 struct ClassifierHead FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef ClassifierHeadBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return ClassifierHeadTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_NORM = 4,
     VT_POOL = 6,
@@ -1770,6 +2244,9 @@ inline flatbuffers::Offset<ClassifierHead> CreateClassifierHeadDirect(
 
 struct Token FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef TokenBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return TokenTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_BYTES = 4
   };
@@ -1821,6 +2298,9 @@ inline flatbuffers::Offset<Token> CreateTokenDirect(
 
 struct Vocabulary FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef VocabularyBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return VocabularyTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_TOKENS = 4
   };
@@ -1874,6 +2354,9 @@ inline flatbuffers::Offset<Vocabulary> CreateVocabularyDirect(
 
 struct Stream FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef StreamBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return StreamTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_BLOCK = 4,
     VT_MEMORY = 6
@@ -1925,6 +2408,9 @@ inline flatbuffers::Offset<Stream> CreateStream(
 
 struct SequenceInput FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef SequenceInputBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return SequenceInputTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_MAX_LENGTH = 4,
     VT_BYTE_OFFSET = 6,
@@ -1997,6 +2483,9 @@ inline flatbuffers::Offset<SequenceInput> CreateSequenceInput(
 
 struct ImageInput FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef ImageInputBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return ImageInputTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_SIZE = 4,
     VT_RESIZE = 6,
@@ -2088,6 +2577,9 @@ inline flatbuffers::Offset<ImageInput> CreateImageInputDirect(
 
 struct Provenance FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef ProvenanceBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return ProvenanceTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_SOURCE_FILE = 4,
     VT_SOURCE_SHA256 = 6,
@@ -2195,10 +2687,14 @@ inline flatbuffers::Offset<Provenance> CreateProvenanceDirect(
 
 struct Golden FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef GoldenBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return GoldenTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_INPUTS = 4,
     VT_OUTPUTS = 6,
-    VT_MAX_DIFFERENCE = 8
+    VT_MAX_DIFFERENCE = 8,
+    VT_DIGEST = 10
   };
   const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Tensor>> *inputs() const {
     return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Tensor>> *>(VT_INPUTS);
@@ -2209,6 +2705,9 @@ struct Golden FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   float max_difference() const {
     return GetField<float>(VT_MAX_DIFFERENCE, 0.0f);
   }
+  uint64_t digest() const {
+    return GetField<uint64_t>(VT_DIGEST, 0);
+  }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyOffsetRequired(verifier, VT_INPUTS) &&
@@ -2218,6 +2717,7 @@ struct Golden FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            verifier.VerifyVector(outputs()) &&
            verifier.VerifyVectorOfTables(outputs()) &&
            VerifyField<float>(verifier, VT_MAX_DIFFERENCE, 4) &&
+           VerifyField<uint64_t>(verifier, VT_DIGEST, 8) &&
            verifier.EndTable();
   }
 };
@@ -2234,6 +2734,9 @@ struct GoldenBuilder {
   }
   void add_max_difference(float max_difference) {
     fbb_.AddElement<float>(Golden::VT_MAX_DIFFERENCE, max_difference, 0.0f);
+  }
+  void add_digest(uint64_t digest) {
+    fbb_.AddElement<uint64_t>(Golden::VT_DIGEST, digest, 0);
   }
   explicit GoldenBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
@@ -2252,8 +2755,10 @@ inline flatbuffers::Offset<Golden> CreateGolden(
     flatbuffers::FlatBufferBuilder &_fbb,
     flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Tensor>>> inputs = 0,
     flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Tensor>>> outputs = 0,
-    float max_difference = 0.0f) {
+    float max_difference = 0.0f,
+    uint64_t digest = 0) {
   GoldenBuilder builder_(_fbb);
+  builder_.add_digest(digest);
   builder_.add_max_difference(max_difference);
   builder_.add_outputs(outputs);
   builder_.add_inputs(inputs);
@@ -2264,18 +2769,23 @@ inline flatbuffers::Offset<Golden> CreateGoldenDirect(
     flatbuffers::FlatBufferBuilder &_fbb,
     const std::vector<flatbuffers::Offset<lsrt::fb::Tensor>> *inputs = nullptr,
     const std::vector<flatbuffers::Offset<lsrt::fb::Tensor>> *outputs = nullptr,
-    float max_difference = 0.0f) {
+    float max_difference = 0.0f,
+    uint64_t digest = 0) {
   auto inputs__ = inputs ? _fbb.CreateVector<flatbuffers::Offset<lsrt::fb::Tensor>>(*inputs) : 0;
   auto outputs__ = outputs ? _fbb.CreateVector<flatbuffers::Offset<lsrt::fb::Tensor>>(*outputs) : 0;
   return lsrt::fb::CreateGolden(
       _fbb,
       inputs__,
       outputs__,
-      max_difference);
+      max_difference,
+      digest);
 }
 
 struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef ModelBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return ModelTypeTable();
+  }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_FORMAT = 4,
     VT_FAMILY = 6,
@@ -2550,6 +3060,14 @@ inline bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer 
       auto ptr = reinterpret_cast<const lsrt::fb::FullAttention *>(obj);
       return verifier.VerifyTable(ptr);
     }
+    case Mixer::SelectiveScan: {
+      auto ptr = reinterpret_cast<const lsrt::fb::SelectiveScan *>(obj);
+      return verifier.VerifyTable(ptr);
+    }
+    case Mixer::StateSpaceDual: {
+      auto ptr = reinterpret_cast<const lsrt::fb::StateSpaceDual *>(obj);
+      return verifier.VerifyTable(ptr);
+    }
     default: return true;
   }
 }
@@ -2593,6 +3111,587 @@ inline bool VerifyHeadVector(flatbuffers::Verifier &verifier, const flatbuffers:
     }
   }
   return true;
+}
+
+inline const flatbuffers::TypeTable *DataTypeTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::DataTypeTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_ENUM, 4, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *NormKindTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::NormKindTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_ENUM, 2, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *StemTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TokenStemTypeTable,
+    lsrt::fb::PatchStemTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_UNION, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *MixerTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 3 },
+    { flatbuffers::ET_SEQUENCE, 0, 4 },
+    { flatbuffers::ET_SEQUENCE, 0, 5 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::CausalLongShortTypeTable,
+    lsrt::fb::EncoderLongShortTypeTable,
+    lsrt::fb::VisionLongShortTypeTable,
+    lsrt::fb::FullAttentionTypeTable,
+    lsrt::fb::SelectiveScanTypeTable,
+    lsrt::fb::StateSpaceDualTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_UNION, 7, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *ActivationTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::ActivationTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_ENUM, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *ResidualTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::ResidualTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_ENUM, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *PoolTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::PoolTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_ENUM, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *HeadTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TokenHeadTypeTable,
+    lsrt::fb::ClassifierHeadTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_UNION, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *SpanTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_ULONG, 0, -1 },
+    { flatbuffers::ET_ULONG, 0, -1 }
+  };
+  static const int64_t values[] = { 0, 8, 16 };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_STRUCT, 2, type_codes, nullptr, nullptr, values, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *TensorTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_STRING, 0, -1 },
+    { flatbuffers::ET_UINT, 1, -1 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::DataTypeTypeTable,
+    lsrt::fb::SpanTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 6, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *LinearTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 2, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *NormTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_FLOAT, 0, -1 },
+    { flatbuffers::ET_UCHAR, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TensorTypeTable,
+    lsrt::fb::NormKindTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 4, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *TokenStemTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_FLOAT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *PatchStemTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 7, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *CausalLongShortTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_INT, 0, -1 },
+    { flatbuffers::ET_INT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::TensorTypeTable,
+    lsrt::fb::NormTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 15, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *EncoderLongShortTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 8, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *VisionLongShortTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 8, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *FullAttentionTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 6, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *SelectiveScanTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_FLOAT, 0, -1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 9, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *StateSpaceDualTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_FLOAT, 0, -1 },
+    { flatbuffers::ET_FLOAT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::TensorTypeTable,
+    lsrt::fb::NormTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 12, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *FeedForwardTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::ActivationTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *BlockTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_UTYPE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_UCHAR, 0, 3 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::MixerTypeTable,
+    lsrt::fb::FeedForwardTypeTable,
+    lsrt::fb::ResidualTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 6, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *StageTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UTYPE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 1, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::StemTypeTable,
+    lsrt::fb::BlockTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *TokenHeadTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::LinearTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 2, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *ClassifierHeadTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 1 },
+    { flatbuffers::ET_BOOL, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 1, 2 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::PoolTypeTable,
+    lsrt::fb::LinearTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 4, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *TokenTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UCHAR, 1, -1 }
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 1, type_codes, nullptr, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *VocabularyTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 1, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TokenTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 1, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *StreamTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 }
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 2, type_codes, nullptr, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *SequenceInputTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_INT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_UINT, 0, -1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 4, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *ImageInputTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_FLOAT, 1, -1 },
+    { flatbuffers::ET_FLOAT, 1, -1 }
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 4, type_codes, nullptr, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *ProvenanceTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_STRING, 0, -1 },
+    { flatbuffers::ET_STRING, 0, -1 },
+    { flatbuffers::ET_STRING, 0, -1 },
+    { flatbuffers::ET_STRING, 0, -1 },
+    { flatbuffers::ET_STRING, 0, -1 }
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 5, type_codes, nullptr, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *GoldenTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 1, 0 },
+    { flatbuffers::ET_SEQUENCE, 1, 0 },
+    { flatbuffers::ET_FLOAT, 0, -1 },
+    { flatbuffers::ET_ULONG, 0, -1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 4, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *ModelTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_STRING, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 1, 0 },
+    { flatbuffers::ET_UTYPE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 3 },
+    { flatbuffers::ET_SEQUENCE, 0, 4 },
+    { flatbuffers::ET_SEQUENCE, 0, 5 },
+    { flatbuffers::ET_STRING, 1, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 6 },
+    { flatbuffers::ET_SEQUENCE, 0, 7 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::StageTypeTable,
+    lsrt::fb::HeadTypeTable,
+    lsrt::fb::StreamTypeTable,
+    lsrt::fb::VocabularyTypeTable,
+    lsrt::fb::SequenceInputTypeTable,
+    lsrt::fb::ImageInputTypeTable,
+    lsrt::fb::ProvenanceTypeTable,
+    lsrt::fb::GoldenTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 13, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
 }
 
 inline const lsrt::fb::Model *GetModel(const void *buf) {

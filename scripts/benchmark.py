@@ -4,7 +4,8 @@
 usage: scripts/benchmark.py WORKDIR [--lsrt build/lsrt] [--llama LLAMA_BENCH --gguf FILE] [--images VIL_PEERS.py --onnx FILE]
                             [--books build/books-lm.lsrt] [--depths 0,1024,...] [--long-depths ...] [--threads 1,2]
 
-Writes WORKDIR/results.json after every measurement and, with matplotlib, docs/context.svg and docs/images.svg.
+Writes WORKDIR/results.json after every measurement and, with matplotlib, docs/images.svg; scripts/plot_context.py draws the
+text side, with --peer WORKDIR/results.json.
 A peer that is not given is left out, aloud. Every process runs alone; ours and the peer's take turns.
 
   llama.cpp   llama-bench with a full-attention model equal in size to the enwik8 base shape (38 M parameters, Q8_0)
@@ -20,6 +21,24 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+FEATURES = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm", "sve")
+
+
+def machine():
+    """What decides speed: the CPU's name, family and model, features, cores."""
+    lines = [line.split(":", 1) for line in open("/proc/cpuinfo") if ":" in line]
+    info = {key.strip(): value.strip() for key, value in reversed(lines)}  # of the first core
+    flags = (info.get("flags") or info.get("Features") or "").split()
+    return {"cpu": info.get("model name", platform.machine()),
+            "family": [info[k] for k in ("cpu family", "model", "CPU part") if k in info],
+            "features": [f for f in FEATURES if f in flags], "cores": os.cpu_count()}
+
+
+def machine_name(m):
+    text = " ".join([m["cpu"], *m["family"]])
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def run(command):
@@ -91,32 +110,6 @@ def measure_images(args, results):
         yield
 
 
-def draw_context(results, path):
-    import matplotlib.pyplot as plt
-    rows = [r for r in results["text"] if r["threads"] == max(x["threads"] for x in results["text"])]
-    if not rows:
-        return
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
-    place = lambda rows: [max(r["depth"], 256) for r in rows]  # depth 0 at the edge of a logarithmic axis
-    peer = [r for r in rows if "llama" in r]
-    left.plot(place(rows), [1e3 / r["decode"] for r in rows], "o-", label="lsrt, long-short, int8")
-    right.plot(place(rows), [r["peak_rss_bytes"] / 2**20 for r in rows], "o-", label="lsrt, long-short, int8")
-    if peer:
-        left.plot(place(peer), [1e3 / r["llama"]["decode"] for r in peer], "s--", label="llama.cpp, full attention, Q8_0")
-        right.plot(place(peer), [r["llama"]["peak_rss_bytes"] / 2**20 for r in peer], "s--",
-                   label="llama.cpp, full attention, Q8_0")
-    for axis, title in ((left, "milliseconds per token"), (right, "peak memory, MiB")):
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.set_xlabel("tokens of context before")
-        axis.set_title(title)
-        axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize=8)
-    figure.suptitle(f"38 M parameters, {rows[0]['threads']} threads, {results['cpu']}", fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path)
-
-
 def draw_images(results, path):
     import matplotlib.pyplot as plt
     rows = [r for r in results["images"] if r["arch"] == "vil-ls-medium-224"]
@@ -149,20 +142,26 @@ def main():
     parser.add_argument("--depths", type=numbers, default=[0, 1024, 4096, 8192, 16384, 65536])
     parser.add_argument("--llama-most", type=int, default=16384, help="deepest context to take llama.cpp to")
     parser.add_argument("--long-depths", type=numbers, default=[0, 16384, 1000000])
-    parser.add_argument("--draw-only", action="store_true", help="draw from WORKDIR/results.json")
+    parser.add_argument("--draw-only", action="store_true", help="draw from this machine's file")
     args = parser.parse_args()
     os.makedirs(args.workdir, exist_ok=True)
-    path = os.path.join(args.workdir, "results.json")
+    here = machine()
+    folder = os.path.join(ROOT, "docs", "benchmarks")
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, machine_name(here) + ".json")
     if args.draw_only:
         results = json.load(open(path))
     else:
         for peer in ("llama", "images"):
             if not getattr(args, peer):
                 print(f"benchmark.py: no --{peer}: that peer is left out", flush=True)
-        results = {"cpu": next((l.split(": ")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")),
-                               platform.machine()), "cores": os.cpu_count()}
+        results = dict(here)
         for part in (measure_text, measure_images, measure_long):
             for _ in part(args, results):
+                for rows in results.values():  # a figure is never read without its machine
+                    for row in rows if isinstance(rows, list) else []:
+                        if isinstance(row, dict):
+                            row.update(cpu=here["cpu"], features=here["features"])
                 json.dump(results, open(path, "w"), indent=1)
     try:
         import matplotlib
@@ -170,7 +169,6 @@ def main():
         sys.exit("benchmark.py: measured; no matplotlib (pip install matplotlib), so no pictures")
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "lsrt"  # the same numbers give the same file
-    draw_context(results, os.path.join(ROOT, "docs", "context.svg"))
     draw_images(results, os.path.join(ROOT, "docs", "images.svg"))
 
 

@@ -10,7 +10,13 @@ case $preset in
   *) folder=build-$preset ;;
 esac
 
-if [ "$preset" = aarch64-qemu ]; then scripts/setup.sh aarch64; else scripts/setup.sh; fi
+case $preset in
+  aarch64-qemu) scripts/setup.sh aarch64 ;;
+  fuzz) scripts/setup.sh fuzz ;;
+  light) LSRT_XNNPACK=OFF scripts/setup.sh ;;
+  *) scripts/setup.sh ;;
+esac
+. scripts/ccache.sh
 mkdir -p "$folder"
 cmake --preset "$preset" >"$folder/configure.log" 2>&1 || { cat "$folder/configure.log" >&2; exit 1; }
 cmake --build "$folder" ${2:+--target} "${@:2}"

@@ -8,8 +8,7 @@ checked=0
 bad=0
 while IFS= read -r object; do
   case $object in
-    *_avx2.cc.o | *_avx512vnni.cc.o | *_neondot.cc.o | *_neoni8mm.cc.o) ;;
-    *) continue ;;
+    */scalar.cc.o | */dispatch.cc.o) continue ;;  # compiled for every CPU
   esac
   checked=$((checked + 1))
   weak=$("$nm" --defined-only -C "$object" | awk '$2 ~ /^[WwVvu]$/')

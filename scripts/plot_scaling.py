@@ -29,11 +29,15 @@ def main():
     with open(arguments.results) as file:
         rows = list(csv.DictReader(file))
 
-    figure, (time, memory) = plt.subplots(1, 2, figsize=(10, 4.2))
+    figure, (scaled, time, memory) = plt.subplots(1, 3, figsize=(13, 4.2))
+    linear_most = 0  # of what grows in proportion
     for mixer, label in LABELS.items():
         of_mixer = [r for r in rows if r["mixer"] == mixer]
         lengths = [int(r["length"]) for r in of_mixer]
         style = dict(label=label, marker=MARKERS[mixer], markersize=4)
+        scaled.plot(lengths, [float(r["ms"]) for r in of_mixer], **style)
+        if mixer != "full":
+            linear_most = max(linear_most, *(float(r["ms"]) for r in of_mixer))
         time.plot(lengths, [float(r["ms"]) for r in of_mixer], **style)
         memory.plot(lengths, [int(r["bytes"]) / 2**20 for r in of_mixer], **style)
     ticks = sorted({int(r["length"]) for r in rows})
@@ -44,6 +48,12 @@ def main():
         axis.set_xlabel("tokens")
         axis.set_title(title)
         axis.grid(True, alpha=0.3)
+    scaled.set_title("time of one document, ms, to scale")
+    scaled.set_xlabel("tokens")
+    scaled.set_xticks(ticks[-3:], [f"{n // 1024}k" for n in ticks[-3:]])
+    scaled.set_xlim(left=0)
+    scaled.set_ylim(0, 1.5 * linear_most)  # full attention leaves the picture
+    scaled.grid(True, alpha=0.3)
     time.legend()
     threads, isa = rows[0]["threads"], rows[0]["isa"]
     caption = f"2 layers, width 64, 2 heads, hidden 128, int8, {isa}, threads: {threads}"

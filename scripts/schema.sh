@@ -12,7 +12,7 @@ fi
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-flatc --cpp --scoped-enums -o "$out" schema/lsrt.fbs
+flatc --cpp --scoped-enums --reflect-types -o "$out" schema/lsrt.fbs
 if [ "${1:-}" != --check ]; then
   cp "$out/lsrt_generated.h" schema/lsrt_generated.h
 elif ! diff -u schema/lsrt_generated.h "$out/lsrt_generated.h"; then

@@ -4,6 +4,10 @@
 #
 #   scripts/setup.sh            for this machine
 #   scripts/setup.sh aarch64    also the cross compiler, emulator and libraries for 64-bit ARM
+#   scripts/setup.sh python     also what pip needs to build the package; without XNNPACK
+#   scripts/setup.sh fuzz       also clang with its fuzzer; without XNNPACK
+#
+# LSRT_XNNPACK=OFF in the environment: without XNNPACK, for builds that are configured with -DLSRT_XNNPACK=OFF.
 #
 # XNNPACK is built here because the stable releases' own package lacks int8 with dynamic quantization: the sources
 # come from the package archive that this machine already uses, of a newer release; apt's own settings stay as they
@@ -15,7 +19,14 @@ cd "$(dirname "$0")/.."
 xnnpack_release=20241108
 
 target=${1:-native}
-case $target in native | aarch64) ;; *) echo "usage: scripts/setup.sh [aarch64]" >&2; exit 2 ;; esac
+clang=() python=()
+if [ "$target" = python ]; then
+  target=native python=(python3-venv python3-dev) LSRT_XNNPACK=OFF
+fi
+if [ "$target" = fuzz ]; then
+  target=native clang=(clang llvm libclang-rt-dev) LSRT_XNNPACK=OFF
+fi
+case $target in native | aarch64) ;; *) echo "usage: scripts/setup.sh [aarch64 | python | fuzz]" >&2; exit 2 ;; esac
 machine=$(uname -m)
 [ "$machine" != arm64 ] || machine=aarch64
 [ "$target" != "$machine" ] || target=native
@@ -27,6 +38,7 @@ packages=(g++ cmake ninja-build pkg-config git python3 libflatbuffers-dev flatbu
   nlohmann-json3-dev libjpeg-dev libpng-dev libbenchmark-dev libsimde-dev)
 source_packages=(dpkg-dev xz-utils)  # to fetch and unpack sources
 [ "$target" != aarch64 ] || packages+=(g++-aarch64-linux-gnu qemu-user)
+packages+=("${clang[@]}" "${python[@]}")
 
 say() { echo "setup: $*"; }
 
@@ -211,10 +223,13 @@ build_sysroot() {
 
 # ---- what is missing? -------------------------------------------------------------------------------------------------
 
+lacks_xnnpack() {  # lacks_xnnpack ARCH
+  [ "${LSRT_XNNPACK:-ON}" != OFF ] && [ ! -d "$deps/xnnpack-$xnnpack_release-$1" ]
+}
+
 needs_work() {
-  [ -n "$(missing_packages "${packages[@]}")" ] || [ ! -d "$deps/xnnpack-$xnnpack_release-$machine" ] ||
-    { [ "$target" = aarch64 ] &&
-      { [ ! -d "$deps/xnnpack-$xnnpack_release-aarch64" ] || [ ! -d "$deps/sysroot-aarch64" ]; }; }
+  [ -n "$(missing_packages "${packages[@]}")" ] || lacks_xnnpack "$machine" ||
+    { [ "$target" = aarch64 ] && { lacks_xnnpack aarch64 || [ ! -d "$deps/sysroot-aarch64" ]; }; }
 }
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
@@ -233,10 +248,9 @@ fi
 native_architecture=$(dpkg --print-architecture)
 
 install_packages "${packages[@]}"
-[ -d "$deps/xnnpack-$xnnpack_release-$machine" ] || build_xnnpack "$machine"
+if lacks_xnnpack "$machine"; then build_xnnpack "$machine"; fi
 if [ "$target" = aarch64 ]; then
-  [ -d "$deps/xnnpack-$xnnpack_release-aarch64" ] ||
-    build_xnnpack aarch64 -DCMAKE_TOOLCHAIN_FILE="$PWD/scripts/aarch64.cmake"
+  if lacks_xnnpack aarch64; then build_xnnpack aarch64 -DCMAKE_TOOLCHAIN_FILE="$PWD/scripts/aarch64.cmake"; fi
   [ -d "$deps/sysroot-aarch64" ] || build_sysroot
 fi
 say "done ($deps)"

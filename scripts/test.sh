@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set-up, build and all tests. LSRT_STAGES chooses more builds to test; the native one always comes last, so that the
-# output ends with its summary: LSRT_STAGES="asan tsan simde aarch64 native" scripts/test.sh
+# output ends with its summary: LSRT_STAGES="asan tsan simde light aarch64 fuzz python cuda native" scripts/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,8 +17,17 @@ release=release
 for stage in ${LSRT_STAGES:-native}; do
   case $stage in
     native) ;;
-    asan | tsan) run_stage "$stage" "build-$stage" ;;
-    simde) run_stage simde build-simde kernels_test grouped_attention_test session_test ;;  # what kernels decide
+    asan) run_stage asan build-asan ;;
+    tsan) run_stage tsan build-tsan thread_pool_test concurrent_test session_test vision_test encoder_test ;;  # what has threads
+    simde)  # what kernels decide
+      run_stage simde build-simde kernels_test grouped_attention_test session_test encoder_test vision_test mixture_test ;;
+    light) run_stage light build-light session_test encoder_test vision_test ;;  # float32 without XNNPACK
+    fuzz) echo "== fuzz"; scripts/fuzz.sh 120 ;;  # each target
+    python) echo "== python"; scripts/python.sh ;;
+    cuda)  # with the image of nvcc in it, on the driver of tests
+      echo "== cuda"
+      scripts/build.sh cuda
+      ctest --test-dir build-cuda --output-on-failure --parallel "$(nproc)" --no-tests=error -R '^cuda_' ;;
     aarch64) run_stage aarch64-qemu build-aarch64 ;;
     *) echo "test.sh: no such stage: $stage" >&2; exit 2 ;;
   esac

@@ -1,0 +1,32 @@
+#include "converter/families/family.h"
+
+#include <algorithm>
+
+namespace lsrt {
+
+bool find_prefix(const TensorSource& source, std::string_view suffix,
+                 const std::vector<std::string>& witnesses, std::string* prefix) {
+  for (const SourceTensor& tensor : source.tensors()) {
+    const std::string& name = tensor.name;
+    if (name.size() < suffix.size() || name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
+      continue;
+    *prefix = name.substr(0, name.size() - suffix.size());
+    const auto is_there = [&](const std::string& witness) {
+      return source.find(*prefix + witness) != nullptr;
+    };
+    if (std::any_of(witnesses.begin(), witnesses.end(), is_there)) return true;
+  }
+  return false;
+}
+
+flatbuffers::Offset<fb::Vocabulary> describe_vocabulary(ModelBuilder& b,
+                                                        const std::vector<std::string>& texts) {
+  std::vector<flatbuffers::Offset<fb::Token>> tokens;
+  for (const std::string& text : texts) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+    tokens.push_back(fb::CreateToken(b.fb(), text.empty() ? 0 : b.fb().CreateVector(bytes, text.size())));
+  }
+  return fb::CreateVocabularyDirect(b.fb(), &tokens);
+}
+
+}  // namespace lsrt

@@ -1,0 +1,28 @@
+# Fuzz targets, found by name: fuzz/<name>_fuzz.cc. Everywhere they replay their corpus as a test; with LSRT_FUZZ (clang)
+# they are linked with libFuzzer as well (scripts/fuzz.sh).
+function(lsrt_fuzz_program name source)
+  add_executable(${name} ${source} ${ARGN})
+  target_compile_definitions(${name} PRIVATE LSRT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+  target_link_libraries(${name} PRIVATE lsrt_image lsrt_converter lsrt_internal lsrt_kernels lsrt_json lsrt_flags)
+endfunction()
+
+# What a target replays beside its corpus.
+set(seeds_torch tests/data/readers tests/data/golden/lra-dual)
+set(seeds_safetensors tests/data/readers)
+set(seeds_vocabulary tests/data/golden/lm-rank0/dict.txt)
+set(seeds_jpeg tests/data/images)
+set(seeds_png tests/data/images)
+
+file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/*_fuzz.cc)
+foreach(source ${fuzz_sources})
+  get_filename_component(program "${source}" NAME_WE)
+  string(REGEX REPLACE "_fuzz$" "" name "${program}")
+  if(LSRT_FUZZ)
+    lsrt_fuzz_program(${program} "${source}")
+    target_link_options(${program} PRIVATE -fsanitize=fuzzer)
+  endif()
+  lsrt_fuzz_program(${name}_replay "${source}" fuzz/replay.cc)
+  set(inputs fuzz/corpus/${name} ${seeds_${name}})
+  list(TRANSFORM inputs PREPEND "${PROJECT_SOURCE_DIR}/")
+  lsrt_add_test(${name}_replay ${name}_replay ${inputs})
+endforeach()

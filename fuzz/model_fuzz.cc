@@ -1,0 +1,65 @@
+// Model files: what loads is planned and, within bounds, run. An input is the file with one byte behind it,
+// which tells how it is run; of at most eight bytes, the seed of a random model. Mutations are of the format:
+// a new random model, or numbers, extents, spans and tables changed; every other one is libFuzzer's own.
+#include "fuzz/fuzz.h"
+#include "kernels/dispatch.h"
+#include "tests/support/bounded_run.h"
+#include "tests/support/damage.h"
+#include "tests/support/random_model.h"
+
+using namespace lsrt;
+using namespace lsrt_test;
+
+size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
+  Random random(seed);
+  if (random.chance(5)) {
+    const Weights weights = random.pick({Weights::kInt8, Weights::kFloat32, Weights::kMixed});
+    const ModelBytes model = random_model(random.next(), Extents::kTiny, weights);
+    if (!model.empty() && model.size() < most) {
+      std::memcpy(data, model.data(), model.size());
+      data[model.size()] = static_cast<uint8_t>(random.next());
+      return model.size() + 1;
+    }
+  }
+  if (size < 8 || random.chance(30)) return LLVMFuzzerMutate(data, size, most);
+  ModelBytes file(data, data + size - 1);
+  flatbuffers::Verifier verifier(file.data(), file.size());
+  if (!fb::VerifyModelBuffer(verifier)) return LLVMFuzzerMutate(data, size, most);
+  const HeaderSites sites(file);
+  if (sites.numbers.empty() || sites.spans.empty() || sites.references.empty() || sites.header_bytes < 8) {
+    return LLVMFuzzerMutate(data, size, most);
+  }
+  Damage(sites, random, &file).apply();
+  if (file.size() >= most) return LLVMFuzzerMutate(data, size, most);
+  std::memcpy(data, file.data(), file.size());
+  data[file.size()] = static_cast<uint8_t>(random.next());
+  return file.size() + 1;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const uint8_t how = data[size - 1];
+  ModelBytes bytes(data, data + size - 1);
+  if (size <= sizeof(uint64_t)) {
+    bytes = random_model(lsrt_fuzz::Front(data, size).take<uint64_t>(), Extents::kTiny, Weights::kMixed);
+  }
+  const auto loaded = Model::load_bytes(std::move(bytes), "fuzz");
+  if (!loaded.ok()) {
+    lsrt_fuzz::require(loaded.status().message().find("fuzz") == 0, "a refusal names the file first");
+    return 0;
+  }
+  const std::shared_ptr<const Model>& model = loaded.value();
+  if (too_large(*model)) return 0;
+  const Kernels* const* sets;
+  const size_t count = available_kernels(&sets);
+  RunOptions options;
+  options.isa = sets[how % count]->isa;
+  options.max_batch = how & 64 ? 5 : 0, options.splits = how & 128 ? how : 0;
+  const Result<double> planned = planned_bytes(model, options);
+  if (!planned.ok() || planned.value() > kMostBytes) return 0;
+  Random random(how);
+  Inputs in = random_inputs(*model, random, kMostWork);
+  in.block = in.memory = 0;
+  lsrt_fuzz::require(run_model(model, in, options).ok(), "what was planned runs");
+  return 0;
+}

@@ -1,0 +1,12 @@
+#include "kernels/isa_sets.h"
+#include "kernels/simd/avx512.h"
+#include "kernels/simd/scan_simd.h"
+#include "kernels/simd/vec_avx512.h"
+
+namespace lsrt {
+namespace avx512vnni {
+
+void provide(ScanKernels& k) { provide_scan<Vector>(k); }
+
+}  // namespace avx512vnni
+}  // namespace lsrt

@@ -1,0 +1,108 @@
+// The CPU's tables of operations. Results do not depend on the kernel set.
+#pragma once
+
+#include "kernels/dispatch.h"
+#include "runtime/device/backend.h"
+
+namespace lsrt {
+
+// out = norm(x), rows ld and ld_out floats apart. May be in place.
+inline void normalise(const RowKernels& kernels, const DeviceNorm& norm, size_t width, const float* x,
+                      size_t ld, size_t rows, float* out, size_t ld_out) {
+  if (norm.kind == NormKind::kRms) {
+    kernels.rms_norm(x, ld, rows, norm.gamma.address(), norm.eps, width, out, ld_out);
+  } else {
+    kernels.layer_norm(x, ld, rows, norm.gamma.address(), norm.beta.address(), norm.eps, width, out, ld_out);
+  }
+}
+
+class CpuLinearOps : public LinearOps {
+ public:
+  explicit CpuLinearOps(const Kernels& kernels) : kernels_(kernels) {}
+  void plan(const LinearView& view, size_t rows, StreamPlan* plan) const override;
+  void linear(Stream& stream, const Linear& linear, Dev<const float> x, size_t rows, Activation activation,
+              Dev<float> y) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
+class CpuRowOps : public RowOps {
+ public:
+  explicit CpuRowOps(const Kernels& kernels) : kernels_(kernels) {}
+  void add_norm(Stream& stream, const DeviceNorm& norm, size_t width, Dev<const float> residual, size_t rows,
+                Dev<float> x, Dev<float> y) const override;
+  void layer_norm(Stream& stream, const DeviceNorm& norm, size_t width, Dev<const float> x, size_t x_stride,
+                  size_t rows, Dev<float> y, size_t y_stride) const override;
+  void clear(Stream& stream, Dev<float> x, size_t n) const override;
+  void add(Stream& stream, Dev<const float> x, size_t n, Dev<float> y) const override;
+  void embed(Stream& stream, const DeviceTensor& table, float scale, size_t width, Dev<const int32_t> tokens,
+             size_t rows, Dev<const float> positions, Dev<float> y) const override;
+  void mean_rows(Stream& stream, Dev<const float> x, size_t rows, size_t width, float divisor,
+                 Dev<float> out) const override;
+  void compare(Stream& stream, Dev<const float> features, size_t width, Dev<float> out) const override;
+  void log_softmax(Stream& stream, size_t width, size_t rows, Dev<float> x) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
+class CpuCausalOps : public CausalOps {
+ public:
+  explicit CpuCausalOps(const Kernels& kernels) : kernels_(kernels) {}
+  size_t state_bytes(const CausalShape& shape) const override;
+  void plan(const CausalShape& shape, StreamPlan* plan) const override;
+  void reset(Stream& stream, const CausalLayer& layer, Dev<const float> zero_qkv) const override;
+  void append(Stream& stream, const CausalLayer& layer, const CausalStep& step,
+              Dev<float> compressed) const override;
+  void remember(Stream& stream, const CausalLayer& layer, const CausalStep& step,
+                Dev<const float> compressed_qkv) const override;
+  void attend(Stream& stream, const CausalLayer& layer, const CausalStep& step, Dev<float> y) const override;
+  size_t position_table_bytes(const CausalShape& shape, size_t rows) const override;
+  DeviceTensor make_position_table(Stream& stream, const CausalShape& shape, Dev<const float> rows,
+                                   size_t count, Dev<void> memory) const override;
+  void export_state(Stream& stream, const CausalLayer& layer, uint64_t position,
+                    Dev<void> out) const override;
+  void import_state(Stream& stream, const CausalLayer& layer, uint64_t position,
+                    Dev<const void> in) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
+class CpuGroupedOps : public GroupedOps {
+ public:
+  explicit CpuGroupedOps(const Kernels& kernels) : kernels_(kernels) {}
+  size_t key_value_bytes(const KeyValueStore& shape) const override;
+  void store_key_values(Stream& stream, const KeyValueStore& store, size_t first, size_t rows,
+                        Dev<const float> key, Dev<const float> value, size_t stride) const override;
+  void plan(const GroupedAttention& shape, StreamPlan* plan) const override;
+  void attend(Stream& stream, const GroupedAttention& attention) const override;
+  void plan(const Landmarks& shape, StreamPlan* plan) const override;
+  void landmarks(Stream& stream, const Landmarks& landmarks) const override;
+  void plan(const ClsAttention& shape, StreamPlan* plan) const override;
+  void attend(Stream& stream, const ClsAttention& attention) const override;
+  void convolve(Stream& stream, const Convolution& convolution) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
+class CpuImageOps : public ImageOps {
+ public:
+  void extract_patches(Stream& stream, const PatchSource& source, Dev<float> patches) const override;
+};
+
+class CpuScanOps : public ScanOps {
+ public:
+  explicit CpuScanOps(const Kernels& kernels) : kernels_(kernels) {}
+  void convolve(Stream& stream, const ScanConvolution& convolution) const override;
+  void selective_scan(Stream& stream, const SelectiveScanRows& scan) const override;
+  void dual_scan(Stream& stream, const DualScan& scan) const override;
+  void gated_norm(Stream& stream, const GatedNorm& norm) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
+}  // namespace lsrt

@@ -1,0 +1,139 @@
+#include "runtime/device/cuda/cuda.h"
+
+#include <cstdio>
+
+namespace lsrt {
+
+// The module of kernels/cuda, and what it is for (image.cc).
+extern const void* const kCudaImage;
+extern const char* const kCudaArchitectures;
+
+Result<std::unique_ptr<Backend>> create_cuda_backend(std::shared_ptr<const Model> model) {
+  LSRT_ASSIGN(const std::shared_ptr<CudaDevice> device, CudaDevice::open());
+  auto backend = std::make_unique<CudaBackend>(device, std::move(model));
+  LSRT_TRY(backend->upload());
+  return std::unique_ptr<Backend>(std::move(backend));
+}
+
+Result<std::shared_ptr<CudaDevice>> CudaDevice::open() {
+  constexpr int kMajor = 75, kMinor = 76;  // attributes
+  auto device = std::make_shared<CudaDevice>();
+  LSRT_ASSIGN(device->driver, cuda::Driver::load());
+  const cuda::Driver& driver = *device->driver;
+  char name[128] = "";
+  int major = 0, minor = 0, version = 0;
+  LSRT_TRY(driver.check(driver.DeviceGet(&device->index, 0), "open device 0"));
+  LSRT_TRY(driver.check(driver.DeviceGetName(name, sizeof name, device->index), "name the device"));
+  LSRT_TRY(driver.check(driver.DeviceGetAttribute(&major, kMajor, device->index), "describe the device"));
+  LSRT_TRY(driver.check(driver.DeviceGetAttribute(&minor, kMinor, device->index), "describe the device"));
+  LSRT_TRY(driver.check(driver.DriverGetVersion(&version), "tell its version"));
+  device->name = name;
+  char isa[16];
+  std::snprintf(isa, sizeof isa, "sm_%d%d", major, minor);
+  device->isa = isa;
+  LSRT_TRY(driver.check(driver.PrimaryCtxRetain(&device->context, device->index), "open a context"));
+  LSRT_TRY(device->use());
+  if (const int error = driver.ModuleLoadData(&device->module, kCudaImage)) {
+    device->module = nullptr;
+    const Status status = driver.failure(error, "load the kernels");
+    return fail(Error::kUnsupported,
+                "%s; the device is %s (%s), the driver is of CUDA %d.%d; this build has %s",
+                status.message().c_str(), name, isa, version / 1000, version % 1000 / 10, kCudaArchitectures);
+  }
+  for (size_t i = 0; i < cuda::kKernels; ++i) {
+    LSRT_TRY(
+        driver.check(driver.ModuleGetFunction(&device->kernels[i], device->module, cuda::kKernelNames[i]),
+                     cuda::kKernelNames[i]));
+  }
+  return device;
+}
+
+CudaDevice::~CudaDevice() {
+  if (!context) return;
+  driver->CtxSetCurrent(context);
+  if (module) driver->ModuleUnload(module);
+  driver->PrimaryCtxRelease(index);
+}
+
+CudaBackend::CudaBackend(std::shared_ptr<const CudaDevice> device, std::shared_ptr<const Model> model)
+    : Backend(model),
+      device_(std::move(device)),
+      linear_(*this),
+      causal_(*this),
+      grouped_(*this),
+      table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_},
+      has_model_(model != nullptr) {}
+
+CudaBackend::~CudaBackend() { release(weights_); }
+
+Status CudaBackend::upload() {
+  if (!has_model_) return {};
+  LSRT_ASSIGN(weights_, allocate(model().file_bytes()));
+  LSRT_ASSIGN(const std::unique_ptr<Stream> stream, create_stream(StreamPlan()));
+  copy_in(*stream, weights_, model().bytes(), model().file_bytes());
+  return synchronize(*stream);
+}
+
+Result<const Linear*> CudaBackend::prepare(const LinearView& view) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const TensorView& weight = view.weight;
+  std::unique_ptr<Linear>& slot =
+      prepared_[{weight.data, weight.scales, view.bias, view.outputs, view.inputs, weight.type}];
+  if (slot) return static_cast<const Linear*>(slot.get());
+  auto linear = std::make_unique<CudaLinear>();
+  linear->outputs = view.outputs, linear->inputs = view.inputs;
+  linear->weight = tensor(weight);
+  linear->bias = weights_of(view.bias);
+  slot = std::move(linear);
+  return static_cast<const Linear*>(slot.get());
+}
+
+Dev<const void> CudaBackend::weights(const void* in_file) const {
+  if (!in_file) return nullptr;
+  const auto offset = static_cast<size_t>(static_cast<const uint8_t*>(in_file) - model().bytes());
+  return weights_.as<const uint8_t>() + offset;
+}
+
+Result<Dev<void>> CudaBackend::allocate(size_t bytes) {
+  cuda::DeviceAddress address = 0;
+  const size_t size = std::max<size_t>(bytes, 1);
+  LSRT_TRY(device_->use());
+  if (const int error = device_->driver->MemAlloc(&address, size)) {
+    return fail(Error::kMemory, "cannot allocate %zu bytes: %s", bytes,
+                device_->driver->failure(error, "give them").message().c_str());
+  }
+  const Dev<void> memory(reinterpret_cast<void*>(static_cast<uintptr_t>(address)));
+  int error = device_->driver->MemsetD8Async(address, 0, size, nullptr);
+  if (!error) error = device_->driver->StreamSynchronize(nullptr);
+  if (error) {
+    release(memory);
+    return device_->driver->failure(error, "clear memory");
+  }
+  return memory;
+}
+
+// cuMemFree waits for the device.
+void CudaBackend::release(Dev<void> memory) {
+  if (memory && device_->use().ok()) device_->driver->MemFree(device_address(memory));
+}
+
+Result<std::unique_ptr<Stream>> CudaBackend::create_stream(const StreamPlan& plan) {
+  if (plan.threads < 1 || plan.threads > 1024) {
+    return fail(Error::kArgument, "threads is %zu, must be 1 to 1024", plan.threads);
+  }
+  auto stream = std::make_unique<CudaStream>(observer(), device_);
+  LSRT_TRY(stream->create(plan.workspace));
+  return std::unique_ptr<Stream>(std::move(stream));
+}
+
+void CudaBackend::copy_in(Stream& stream, Dev<void> to, const void* host, size_t bytes) {
+  const auto launched = stream.launched("copy_in", 1);
+  cuda_stream(stream).copy_in(to, host, bytes);
+}
+
+void CudaBackend::copy_out(Stream& stream, void* host, Dev<const void> from, size_t bytes) {
+  const auto launched = stream.launched("copy_out", 1);
+  cuda_stream(stream).copy_out(host, from, bytes);
+}
+
+}  // namespace lsrt

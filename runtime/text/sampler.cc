@@ -1,0 +1,167 @@
+#include "runtime/text/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/exact_math.h"
+
+namespace lsrt {
+namespace {
+
+// Spreads a seed over the generator's state (Steele, Lea and Flood 2014).
+uint64_t splitmix64(uint64_t* state) {
+  uint64_t z = (*state += 0x9E3779B97F4A7C15);
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+  return z ^ (z >> 31);
+}
+
+uint64_t rotate_left(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+
+// xoshiro256** (Blackman and Vigna 2018).
+uint64_t next_random(uint64_t s[4]) {
+  const uint64_t result = rotate_left(s[1] * 5, 7) * 9, t = s[1] << 17;
+  s[2] ^= s[0];
+  s[3] ^= s[1];
+  s[1] ^= s[2];
+  s[0] ^= s[3];
+  s[2] ^= t;
+  s[3] = rotate_left(s[3], 45);
+  return result;
+}
+
+Status check_params(const SamplerParams& p) {
+  // Written so that NaN is refused, too.
+  if (!(p.temperature >= 0 && std::isfinite(p.temperature))) {
+    return fail(Error::kArgument, "temperature is %g, must be 0 or more", p.temperature);
+  }
+  if (!(p.top_p > 0 && p.top_p <= 1))
+    return fail(Error::kArgument, "top_p is %g, must be above 0, at most 1", p.top_p);
+  if (!(p.min_p >= 0 && p.min_p <= 1)) return fail(Error::kArgument, "min_p is %g, must be 0 to 1", p.min_p);
+  if (!(p.repeat_penalty > 0 && std::isfinite(p.repeat_penalty))) {
+    return fail(Error::kArgument, "repeat_penalty is %g, must be above 0", p.repeat_penalty);
+  }
+  if (p.repeat_window > kMaxRepeatWindow) {
+    return fail(Error::kArgument, "repeat_window is %u, must be at most %u", p.repeat_window,
+                kMaxRepeatWindow);
+  }
+  return Status();
+}
+
+}  // namespace
+
+Result<Sampler> Sampler::create(const std::vector<std::string>& vocabulary, const SamplerParams& params) {
+  LSRT_TRY(check_params(params));
+  Sampler sampler;
+  sampler.params_ = params;
+  for (size_t id = 0; id < vocabulary.size(); ++id) {
+    if (!vocabulary[id].empty()) sampler.with_text_.push_back(static_cast<int32_t>(id));
+  }
+  if (sampler.with_text_.empty())
+    return fail(Error::kArgument, "the model has no tokens with text to choose from");
+  sampler.candidates_.reserve(sampler.with_text_.size());
+  sampler.repeated_.resize(vocabulary.size());
+  sampler.state_.recent.reserve(params.repeat_window);
+  uint64_t seed = params.seed;
+  for (uint64_t& word : sampler.state_.random) word = splitmix64(&seed);
+  return sampler;
+}
+
+void Sampler::accept(int32_t token) {
+  if (token < 0 || static_cast<size_t>(token) >= repeated_.size()) return;
+  state_.last = token;
+  if (params_.repeat_window == 0) return;
+  if (state_.recent.size() == params_.repeat_window) state_.recent.erase(state_.recent.begin());
+  state_.recent.push_back(token);
+}
+
+Status Sampler::check(const SamplerState& state) const {
+  const auto known = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < repeated_.size(); };
+  if (std::all_of(std::begin(state.random), std::end(state.random),
+                  [](uint64_t word) { return word == 0; })) {
+    return fail(Error::kArgument, "a sampler's random state cannot be all zero");
+  }
+  if (state.last != -1 && !known(state.last)) {
+    return fail(Error::kArgument, "the sampler's last token is %d, the vocabulary has ids 0 to %zu",
+                state.last, repeated_.size() - 1);
+  }
+  for (const int32_t id : state.recent) {
+    if (!known(id)) {
+      return fail(Error::kArgument, "a recent token of the sampler is %d, the vocabulary has ids 0 to %zu",
+                  id, repeated_.size() - 1);
+    }
+  }
+  return {};
+}
+
+Status Sampler::restore(const SamplerState& state) {
+  LSRT_TRY(check(state));
+  state_.last = state.last;
+  std::copy(std::begin(state.random), std::end(state.random), state_.random);
+  const size_t n = std::min<size_t>(state.recent.size(), params_.repeat_window);
+  state_.recent.assign(state.recent.end() - static_cast<std::ptrdiff_t>(n), state.recent.end());
+  return {};
+}
+
+// Logarithms of probabilities are never positive, so multiplying makes them smaller.
+void Sampler::penalize() {
+  if (params_.repeat_penalty == 1) return;
+  for (int32_t id : state_.recent) repeated_[id] = true;
+  for (Candidate& c : candidates_) {
+    if (repeated_[c.id]) c.score *= params_.repeat_penalty;
+  }
+  for (int32_t id : state_.recent) repeated_[id] = false;
+}
+
+// Sorts the candidates, turns scores into weights (the best has 1) and returns how many remain.
+size_t Sampler::cut() {
+  std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) {
+    return a.score > b.score || (a.score == b.score && a.id < b.id);
+  });
+  size_t n = candidates_.size();
+  if (params_.top_k) n = std::min<size_t>(n, params_.top_k);
+  const double best = candidates_[0].score;
+  double total = 0;
+  for (size_t i = 0; i < n; ++i) {
+    candidates_[i].score = exact_exp((candidates_[i].score - best) / params_.temperature);
+    total += candidates_[i].score;
+  }
+  if (params_.top_p < 1) {
+    double sum = 0;
+    size_t kept = 0;
+    while (kept < n && sum < params_.top_p * total) sum += candidates_[kept++].score;
+    n = kept;
+  }
+  while (n > 1 && candidates_[n - 1].score < params_.min_p) --n;
+  return n;
+}
+
+double Sampler::uniform() { return static_cast<double>(next_random(state_.random) >> 11) * 0x1p-53; }
+
+Result<int32_t> Sampler::sample(const float* logprobs) {
+  candidates_.clear();
+  for (int32_t id : with_text_) {
+    if (std::isfinite(logprobs[id])) candidates_.push_back({logprobs[id], id});
+  }
+  if (candidates_.empty()) return fail(Error::kArgument, "none of the log-probabilities is a number");
+  penalize();
+  int32_t chosen = candidates_[0].id;
+  if (params_.temperature == 0) {
+    double best = candidates_[0].score;
+    for (const Candidate& c : candidates_) {
+      if (c.score > best) best = c.score, chosen = c.id;
+    }
+  } else {
+    const size_t n = cut();
+    double total = 0;
+    for (size_t i = 0; i < n; ++i) total += candidates_[i].score;
+    double left = uniform() * total;
+    size_t i = 0;
+    while (i + 1 < n && left >= candidates_[i].score) left -= candidates_[i++].score;
+    chosen = candidates_[i].id;
+  }
+  accept(chosen);
+  return chosen;
+}
+
+}  // namespace lsrt

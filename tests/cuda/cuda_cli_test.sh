@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The tool's --backend cuda on the driver of tests: the words and scores of the CPU; and what it says without a driver.
+set -euo pipefail
+build=$1
+lsrt=$build/lsrt
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$lsrt" convert "$(dirname "$0")/../../demos/data/books-lm.pt" --dict "$(dirname "$0")/../../demos/data/dict.txt" \
+  -o "$work/m.lsrt" >/dev/null
+head -c 300 "$(dirname "$0")/../../README.md" >"$work/text"
+
+if LSRT_CUDA_LIBRARY=/nowhere/libcuda.so "$lsrt" score "$work/m.lsrt" "$work/text" --backend cuda 2>"$work/said"; then
+  echo "a driver that is not there was used"; exit 1
+fi
+grep -q "there is no CUDA driver" "$work/said" || { cat "$work/said"; exit 1; }
+
+export LSRT_CUDA_LIBRARY=$build/liblsrt_fake_cuda.so
+for command in "score $work/m.lsrt $work/text" "generate $work/m.lsrt --prompt Once -n 20 --seed 1"; do
+  "$lsrt" $command --backend cpu >"$work/cpu" 2>/dev/null
+  "$lsrt" $command --backend cuda >"$work/cuda" 2>/dev/null
+  [ -s "$work/cpu" ] && cmp "$work/cpu" "$work/cuda"
+done
