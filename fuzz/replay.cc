@@ -1,5 +1,7 @@
 // Runs a fuzz target on files, and on all files in folders: replay PATH... In every test run it is given the
 // target's corpus: seeds, and the inputs of all past findings.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +13,15 @@
 
 // Only libFuzzer mutates.
 extern "C" size_t LLVMFuzzerMutate(uint8_t*, size_t size, size_t) { return size; }
+
+// No input may make its reader take more than the 2^27 pixels that an image may have and what goes on around them.
+constexpr long kMostMegabytes = 1024;
+
+static long peak_megabytes() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
+}
 
 int main(int count, char** arguments) {
   std::vector<std::filesystem::path> files;
@@ -29,7 +40,8 @@ int main(int count, char** arguments) {
     std::printf("%s\n", path.c_str());
     std::fflush(stdout);
     LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+    lsrt_fuzz::require(peak_megabytes() <= kMostMegabytes, "the memory that a file can demand is bounded");
   }
-  std::printf("%zu inputs\n", files.size());
+  std::printf("%zu inputs, %ld MB at most\n", files.size(), peak_megabytes());
   return files.empty() ? 1 : 0;
 }

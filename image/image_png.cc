@@ -9,6 +9,8 @@
 namespace lsrt {
 namespace {
 
+constexpr size_t kMaxChunkBytes = size_t{1} << 20;  // of those that libpng holds as a whole
+
 // libpng reports errors by a jump past destructors. Each of the functions that it may jump out of calls
 // setjmp itself and has only plain variables; the objects they work on belong to the caller.
 struct Reader {
@@ -37,11 +39,14 @@ void on_read(png_structp png, png_bytep out, size_t size) {
   reader->left -= size;
 }
 
-// The size of the image, and all kinds of pixels set to be delivered as RGB.
+// The size of the image, and all kinds of pixels set to be delivered as RGB. Of the chunks, only those that decide the
+// pixels are read: libpng allocates the others (profiles, texts) at the length that the file claims, up to 2 GB.
 bool read_header(Reader* reader, uint32_t* width, uint32_t* height) {
   png_structp png = reader->png;
   if (setjmp(png_jmpbuf(png))) return false;
   png_set_read_fn(png, reader, on_read);
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+  png_set_chunk_malloc_max(png, kMaxChunkBytes);
   png_read_info(png, reader->info);
   *width = png_get_image_width(png, reader->info);
   *height = png_get_image_height(png, reader->info);

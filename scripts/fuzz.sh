@@ -72,7 +72,7 @@ fuzz_one() {
   local target=$1 dictionary=fuzz/dictionaries/$1.dict status=0
   [ "$target" != torch ] || dictionary=fuzz/dictionaries/pickle.dict
   mkdir -p "build-fuzz/corpus/$target"
-  "build-fuzz/${target}_fuzz" -max_total_time="$seconds" -timeout=120 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
+  "build-fuzz/${target}_fuzz" -max_total_time="$seconds" -timeout=120 -rss_limit_mb=2048 -malloc_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
     $([ ! -e "$dictionary" ] || echo "-dict=$dictionary") -artifact_prefix="build-fuzz/findings/$target-" \
     "build-fuzz/corpus/$target" $(seeds "$target") >"build-fuzz/logs/$target.log" 2>&1 || status=1
   awk -v target="$target" -v status="$status" '
