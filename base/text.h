@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,8 @@ bool is_utf8(std::string_view text);
 // Bytes of the valid UTF-8 character at the start of a text that is not empty (RFC 3629: no overlong forms,
 // no surrogates), 0 if there is none.
 size_t utf8_length(std::string_view text);
+// Whether any valid character has this byte.
+inline bool is_of_utf8(uint8_t byte) { return byte < 0xC0 || (byte >= 0xC2 && byte <= 0xF4); }
 // Whether more bytes could make a valid character of a text that is cut short.
 bool utf8_begins(std::string_view text);
 

@@ -16,6 +16,7 @@ struct Command {
 Command add_convert(CLI::App& tool);
 Command add_inspect(CLI::App& tool);
 Command add_generate(CLI::App& tool);
+Command add_tokenize(CLI::App& tool);
 Command add_score(CLI::App& tool);
 Command add_classify(CLI::App& tool);
 Command add_run(CLI::App& tool);

@@ -55,6 +55,8 @@ Command add_convert(CLI::App& tool) {
   app->add_option("--family", convert.family, "Default: recognised by the names of the tensors")
       ->check(CLI::IsMember({"lm", "encoder", "vil"}));
   app->add_option("--dict", convert.dict_path, "lm: dictionary; default: dict.txt beside the checkpoint");
+  app->add_option("--tokenizer", convert.tokenizer_path,
+                  "Mamba: tokenizer; default: tokenizer.json beside the checkpoint");
   app->add_option("--config", convert.config_path, "JSON file with hyper-parameters");
   app->add_option("--labels", convert.labels_path, "Names of the classes, one a line");
   const std::map<std::string, Precision> precisions{{"int8", Precision::kInt8},

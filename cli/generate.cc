@@ -7,9 +7,6 @@
 
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -56,32 +53,24 @@ struct Summary {
   size_t prompt_tokens = 0, generated = 0;
   double load_ms = 0, prompt_ms = 0, decode_ms = 0;  // prompt: up to the first token's probabilities
   std::string text;                                  // for JSON only: a stream takes constant memory
+  bool ended = false;                                // by a token that stands for an end
   bool line_is_open = false;                         // the text shown does not end with a line end
 };
 
 Result<std::string> read_prompt(const Options& options) {
   if (options.prompt_given->count()) return options.prompt;
-  if (!options.prompt_file.empty() && options.prompt_file != "-") {
-    std::ifstream file(options.prompt_file, std::ios::binary);
-    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    if (!file)
-      return fail(Error::kFile, "%s: cannot read: %s", options.prompt_file.c_str(), std::strerror(errno));
-    return text;
-  }
   const bool asked = options.prompt_file == "-";
+  if (!options.prompt_file.empty() && !asked) return read_text(options.prompt_file.c_str());
   if (!asked && (!options.load_state.empty() || isatty(STDIN_FILENO))) return std::string();
-  return std::string((std::istreambuf_iterator<char>(std::cin)), std::istreambuf_iterator<char>());
+  return read_text(nullptr);
 }
 
 Status add_text(const std::string& text, const char* source, Stream* s) {
-  std::vector<int32_t> tokens(text.size());
-  size_t n = 0;
-  const lsrt_status status =
-      lsrt_tokenize(s->model.get(), text.data(), text.size(), tokens.data(), tokens.size(), &n);
-  if (status != LSRT_OK) return fail(Error::kFile, "%s: %s", source, lsrt_last_error());
-  for (size_t i = 0; i < n; ++i) {
-    lsrt_sampler_accept(s->sampler.get(), tokens[i]);
-    s->pending.push_back(tokens[i]);
+  std::vector<int32_t> tokens;
+  LSRT_TRY(tokenize_all(s->model.get(), text, source, &tokens));
+  for (const int32_t token : tokens) {
+    lsrt_sampler_accept(s->sampler.get(), token);
+    s->pending.push_back(token);
   }
   return Status();
 }
@@ -137,6 +126,8 @@ Status generate_tokens(const Options& options, Stream* s, Summary* summary) {
     LSRT_TRY(from_api(lsrt_sampler_sample(s->sampler.get(), s->logprobs.data(), &token)));
     s->pending.push_back(token);
     ++summary->generated;
+    summary->ended = lsrt_token_special(s->model.get(), token);
+    if (summary->ended) break;
     size_t size = 0;
     const char* text = lsrt_token_text(s->model.get(), token, &size);
     if (size > 0) summary->line_is_open = text[size - 1] != '\n';
@@ -173,6 +164,7 @@ Status print_summary(const Options& options, const Stream& s, const Summary& r) 
                            {"peak_rss_bytes", peak_rss_bytes()},
                            {"isa", lsrt_model_isa(s.model.get())},
                            {"threads", threads},
+                           {"ended", r.ended},
                            {"interrupted", interrupted()}});
   }
   if (isatty(STDOUT_FILENO) && (r.generated == 0 || r.line_is_open)) LSRT_TRY(print("\n"));
@@ -233,8 +225,9 @@ Command add_generate(CLI::App& tool) {
       "The prompt is --prompt, else --prompt-file, else standard input unless that is a terminal or a\n"
       "state is loaded. An empty prompt begins with a newline. On a terminal the prompt is repeated\n"
       "before the text. Ctrl-C ends after the current token, with summary and state. The same seed and\n"
-      "options give the same text, whatever the threads and the kernel set. A loaded state goes on\n"
-      "exactly where it was saved, with its random numbers; give the same sampling options again.");
+      "options give the same text, whatever the threads and the kernel set. A special token, the end of a\n"
+      "document, ends the text. A loaded state goes on exactly where it was saved, with its random\n"
+      "numbers; give the same sampling options again.");
   options->engine.add_model(app);
   options->prompt_given = app->add_option("--prompt", options->prompt, "Text to continue");
   app->add_option("--prompt-file", options->prompt_file, "File with the text to continue; -: standard input")

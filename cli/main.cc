@@ -43,8 +43,9 @@ int run_tool(int argc, char** argv) {
       "`lsrt COMMAND --help` explains a command. Exit status: 0 done, 1 the work failed, 2 wrong usage.\n"
       "The environment variable LSRT_ISA forces a kernel set; this machine can run: " +
       std::string(available_kernel_names()) + ".");
-  const Command commands[] = {add_convert(tool),  add_inspect(tool), add_generate(tool), add_score(tool),
-                              add_classify(tool), add_run(tool),     add_bench(tool),    add_verify(tool)};
+  const Command commands[] = {add_convert(tool),  add_inspect(tool), add_generate(tool),
+                              add_tokenize(tool), add_score(tool),   add_classify(tool),
+                              add_run(tool),      add_bench(tool),   add_verify(tool)};
   if (argc == 1) {
     std::fputs(kIntroduction, stdout);
     return failed(2, "no command was given (see lsrt --help)");

@@ -1,6 +1,13 @@
 #include "cli/options.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "cli/output.h"
 #include "kernels/dispatch.h"
+#include "runtime/api/handles.h"
 
 namespace lsrt::tool {
 namespace {
@@ -71,6 +78,37 @@ Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOp
   memory.struct_size = sizeof memory;
   LSRT_TRY(from_api(lsrt_session_plan(model, &params, &memory)));
   return memory;
+}
+
+Result<std::string> read_text(const char* path, uint64_t limit) {
+  struct Close {
+    void operator()(FILE* f) const { std::fclose(f); }
+  };
+  const char* name = path != nullptr ? path : "standard input";
+  std::unique_ptr<FILE, Close> opened(path != nullptr ? std::fopen(path, "rb") : nullptr);
+  FILE* file = path != nullptr ? opened.get() : stdin;
+  if (file == nullptr) return fail(Error::kFile, "%s: cannot open: %s", name, std::strerror(errno));
+  std::string text;
+  for (size_t got = 1; got > 0 && text.size() < limit && !interrupted();) {
+    char piece[1 << 16];
+    got = std::fread(piece, 1, std::min<uint64_t>(sizeof piece, limit - text.size()), file);
+    text.append(piece, got);
+  }
+  if (std::ferror(file)) return fail(Error::kFile, "%s: cannot read: %s", name, std::strerror(errno));
+  return text;
+}
+
+size_t tokenize(const lsrt_model* model, std::string_view text, std::vector<int32_t>* tokens) {
+  tokens->clear();
+  return model->loaded->encode(text, [&](int32_t token) { tokens->push_back(token); });
+}
+
+Status tokenize_all(const lsrt_model* model, std::string_view text, const std::string& source,
+                    std::vector<int32_t>* tokens) {
+  const size_t taken = tokenize(model, text, tokens);
+  if (taken == text.size()) return {};
+  return fail(Error::kFile, "%s: %s", source.c_str(),
+              LoadedModel::unknown_byte(text, taken).message().c_str());
 }
 
 Status require_text(const lsrt_model* model, const std::string& path) {

@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "runtime/lsrt.h"
@@ -53,6 +55,16 @@ struct StreamOptions {
 // state_bytes of a session with these options.
 Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOptions& stream,
                                          uint32_t threads);
+
+// All of a file (nullptr: of standard input) or its first `limit` bytes. Errors: kFile.
+Result<std::string> read_text(const char* path, uint64_t limit = UINT64_MAX);
+
+// The tokens of a text. Returns the bytes that they stand for: all, or those before the first that no token
+// stands for.
+size_t tokenize(const lsrt_model* model, std::string_view text, std::vector<int32_t>* tokens);
+// The same where that is an error (kFile), which names the source of the text.
+Status tokenize_all(const lsrt_model* model, std::string_view text, const std::string& source,
+                    std::vector<int32_t>* tokens);
 
 // Whether any token of a language model has text (kModel).
 Status require_text(const lsrt_model* model, const std::string& path);

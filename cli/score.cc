@@ -15,7 +15,7 @@
 namespace lsrt::tool {
 namespace {
 
-constexpr size_t kPieceBytes = 4096;        // of text
+constexpr size_t kStepTokens = 4096;        // fed at a time, at most
 constexpr size_t kMaxRowBytes = 64u << 20;  // of log-probabilities, which a large vocabulary has many of
 
 struct Options {
@@ -26,20 +26,17 @@ struct Options {
   bool skip_unknown = false, json = false;
 };
 
-struct CloseFile {
-  void operator()(FILE* f) const { std::fclose(f); }
-};
-using InputFile = std::unique_ptr<FILE, CloseFile>;
-
 struct Score {
   uint64_t bytes = 0, tokens = 0, skipped = 0;  // skipped: bytes besides, which no token stands for
+  size_t first_bytes = 0;                       // of the first token, which is given
   double bits = 0;                              // of all tokens but the first
 
-  uint64_t read() const { return bytes + skipped; }
-  double per_byte() const { return tokens > 1 ? bits / static_cast<double>(tokens - 1) : 0; }
+  double per_byte() const {
+    return bytes > first_bytes ? bits / static_cast<double>(bytes - first_bytes) : 0;
+  }
 };
 
-// Feeds the file piece by piece: a token of the next piece is predicted by the last row of this one.
+// Feeds a text in steps: the first token of the next step is predicted by the last row of this one.
 class Scorer {
  public:
   Scorer(const Options& options, const lsrt_model* model, lsrt_session* session)
@@ -47,22 +44,19 @@ class Scorer {
         model_(model),
         session_(session),
         vocabulary_(lsrt_model_vocabulary(model)),
-        tokens_(kPieceBytes),
-        step_(std::clamp<size_t>(kMaxRowBytes / sizeof(float) / vocabulary_, 1, kPieceBytes)),
+        step_(std::clamp<size_t>(kMaxRowBytes / sizeof(float) / vocabulary_, 1, kStepTokens)),
         rows_((step_ + 1) * vocabulary_) {}
 
+  // The tokens of a whole text are not those of its pieces.
   Status add(std::string_view text, Score* score) {
+    all_bytes_ = text.size();
     while (!text.empty()) {
-      size_t n = 0;
-      const lsrt_status status =
-          lsrt_tokenize(model_, text.data(), text.size(), tokens_.data(), tokens_.size(), &n);
-      if (status != LSRT_ERROR_ARGUMENT) {
-        LSRT_TRY(from_api(status));
-        return feed(n, text.size(), score);
+      const size_t known = tokenize(model_, text, &tokens_);
+      if (known < text.size() && !options_.skip_unknown) {
+        return unknown_byte(text[known], all_bytes_ - text.size() + known);
       }
-      const size_t known = bytes_of(n);
-      if (!options_.skip_unknown) return unknown_byte(text[known], score->read() + known);
-      LSRT_TRY(feed(n, known, score));
+      LSRT_TRY(feed(known, score));
+      if (known == text.size()) break;
       text.remove_prefix(known + 1);
       ++score->skipped;
     }
@@ -70,9 +64,12 @@ class Scorer {
   }
 
  private:
-  // The first n of tokens_, which stand for so many bytes.
-  Status feed(size_t n, size_t bytes, Score* score) {
+  // All tokens_, which stand for so many bytes.
+  Status feed(size_t bytes, Score* score) {
+    const size_t n = tokens_.size();
     auto go_on = [](size_t, size_t, void*) { return !interrupted(); };
+    if (score->tokens == 0 && n > 0) lsrt_token_text(model_, tokens_[0], &score->first_bytes);
+    const uint64_t bytes_before = score->bytes;
     for (size_t done = 0; done < n;) {
       const int32_t* tokens = tokens_.data() + done;
       const size_t count = std::min(step_, n - done);
@@ -85,20 +82,11 @@ class Scorer {
       std::copy_n(rows_.data() + count * vocabulary_, vocabulary_, rows_.data());
       score->tokens += count;
       done += count;
+      score->bytes = bytes_before + bytes * done / n;
+      progress_.update(score->bytes + score->skipped, all_bytes_,
+                       format("%.4f bits per byte", score->per_byte()));
     }
-    score->bytes += bytes;
     return Status();
-  }
-
-  // Of the first n of tokens_.
-  size_t bytes_of(size_t n) const {
-    size_t all = 0;
-    for (size_t i = 0; i < n; ++i) {
-      size_t size = 0;
-      lsrt_token_text(model_, tokens_[i], &size);
-      all += size;
-    }
-    return all;
   }
 
   Status unknown_byte(char byte, uint64_t position) const {
@@ -113,35 +101,11 @@ class Scorer {
   lsrt_session* session_;
   const size_t vocabulary_;
   std::vector<int32_t> tokens_;
+  size_t all_bytes_ = 0;
   const size_t step_;  // tokens fed at a time
   std::vector<float> rows_;
+  Progress progress_{"scoring"};
 };
-
-Status score_file(const Options& options, uint64_t size, FILE* file, Scorer* scorer, Score* score) {
-  Progress progress("scoring");
-  std::vector<char> piece(kPieceBytes);
-  while (score->read() < size) {
-    const size_t wanted = std::min<uint64_t>(piece.size(), size - score->read());
-    const size_t got = std::fread(piece.data(), 1, wanted, file);
-    if (got == 0 && std::ferror(file)) {
-      return fail(Error::kFile, "%s: cannot read: %s", options.file.c_str(), std::strerror(errno));
-    }
-    if (got == 0) break;
-    LSRT_TRY(scorer->add({piece.data(), got}, score));
-    progress.update(score->read(), size, format("%.4f bits per byte", score->per_byte()));
-  }
-  return Status();
-}
-
-// All of a file that can be sought, else (a pipe) as much as comes.
-uint64_t bytes_to_read(FILE* file, uint64_t limit) {
-  uint64_t size = UINT64_MAX;
-  if (std::fseek(file, 0, SEEK_END) == 0) {
-    size = static_cast<uint64_t>(std::ftell(file));
-    std::rewind(file);
-  }
-  return limit ? std::min(size, limit) : size;
-}
 
 Status score(const Options& options) {
   const char* name = options.file.c_str();
@@ -149,14 +113,11 @@ Status score(const Options& options) {
   if (lsrt_model_vocabulary(model.get())) LSRT_TRY(require_text(model.get(), options.engine.model));
   LSRT_ASSIGN(SessionHandle session, options.stream.create(model.get(), options.engine.threads));
   LSRT_ASSIGN(lsrt_session_memory memory, plan_session(model.get(), options.stream, options.engine.threads));
-  InputFile file(std::fopen(name, "rb"));
-  if (!file) return fail(Error::kFile, "%s: cannot open: %s", name, std::strerror(errno));
-
   catch_interrupts();
+  LSRT_ASSIGN(const std::string text, read_text(name, options.limit != 0 ? options.limit : UINT64_MAX));
   Clock clock;
   Score score;
-  Scorer scorer(options, model.get(), session.get());
-  LSRT_TRY(score_file(options, bytes_to_read(file.get(), options.limit), file.get(), &scorer, &score));
+  LSRT_TRY(Scorer(options, model.get(), session.get()).add(text, &score));
   if (score.tokens < 2)
     return fail(Error::kFile, "%s: has %llu tokens, two or more are needed", name,
                 static_cast<unsigned long long>(score.tokens));
@@ -185,7 +146,8 @@ Status score(const Options& options) {
 Command add_score(CLI::App& tool) {
   auto options = std::make_shared<Options>();
   CLI::App* app = tool.add_subcommand("score", "Bits per byte of a text: how well the model predicts it");
-  app->footer("The first symbol is given; the sum of -log2 p over all others is divided by their number.");
+  app->footer(
+      "The first token is given; the sum of -log2 p over all others is divided by the number of their bytes.");
   options->engine.add_model(app);
   app->add_option("FILE", options->file, "Text to read")->required();
   options->stream.add(app);

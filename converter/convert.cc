@@ -84,6 +84,7 @@ Result<FamilyOptions> family_options(const ConvertOptions& options) {
     result.labels = read_labels(Bytes{options.labels_path, file.data(), file.size()}.text());
   }
   result.dict_path = options.dict_path;
+  result.tokenizer_path = options.tokenizer_path;
   result.block = options.block;
   result.memory = options.memory;
   return result;

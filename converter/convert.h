@@ -13,10 +13,11 @@
 namespace lsrt {
 
 struct ConvertOptions {
-  std::string family;       // "lm", "encoder", "vil"; empty: recognised by tensor names
-  std::string dict_path;    // lm; empty: dict.txt beside the checkpoint
-  std::string config_path;  // hyper-parameters that the checkpoint lacks
-  std::string labels_path;  // class names, one a line; empty: the checkpoint's or the configuration's
+  std::string family;          // "lm", "encoder", "vil"; empty: recognised by tensor names
+  std::string dict_path;       // lm; empty: dict.txt beside the checkpoint
+  std::string tokenizer_path;  // mamba; empty: tokenizer.json beside the checkpoint, if there is one
+  std::string config_path;     // hyper-parameters that the checkpoint lacks
+  std::string labels_path;     // class names, one a line; empty: the checkpoint's or the configuration's
   Precision precision = Precision::kInt8;
   uint32_t block = 0;    // lm, tokens; 0: 256
   uint32_t memory = 0;   // lm, tokens; 0: the checkpoint's mem_len

@@ -12,6 +12,14 @@
 namespace lsrt {
 namespace {
 
+// A token for each byte; the others, which are never made, are as long as an English one.
+BytePairVocabulary byte_vocabulary(size_t size) {
+  BytePairVocabulary vocabulary;
+  vocabulary.texts.assign(size, " the");
+  for (size_t byte = 0; byte < 256; ++byte) vocabulary.texts[byte].assign(1, static_cast<char>(byte));
+  return vocabulary;
+}
+
 Result<ModelPlan> enwik8(uint32_t layers, const RandomModelOptions& options) {
   LmParameters p;
   p.layers = layers;
@@ -55,7 +63,7 @@ ModelPlan mamba(uint32_t layers, uint32_t d) {
   p.taps = 4;
   p.rank = (d + 15) / 16;
   p.vocabulary_size = 50280;
-  p.vocabulary.assign(50277, "a");
+  p.vocabulary = byte_vocabulary(50277);
   return plan_mamba(p, WeightSource());
 }
 
@@ -70,7 +78,7 @@ ModelPlan mamba2(uint32_t layers, uint32_t d) {
   p.heads = p.inner / 64;
   p.groups = 1;
   p.vocabulary_size = 50288;
-  p.vocabulary.assign(50277, "a");
+  p.vocabulary = byte_vocabulary(50277);
   return plan_mamba(p, WeightSource());
 }
 

@@ -118,13 +118,27 @@ LSRT_API lsrt_status lsrt_model_verify(const lsrt_model* model, uint32_t threads
 /* ---- text */
 
 /* Token ids of text, for language models and for encoders (whose tokens are bytes + byte_offset). *count is
- * set even when `capacity` is too small (LSRT_ERROR_MEMORY). A byte without a token: LSRT_ERROR_ARGUMENT
- * naming byte and position; *count is then the number of tokens before it. */
+ * set even when `capacity` is too small (LSRT_ERROR_MEMORY); text_size is enough, but for a few characters
+ * that Unicode's normal form makes longer. A byte without a token: LSRT_ERROR_ARGUMENT naming byte and
+ * position; *count is then the number of tokens before it. Models with a byte-level BPE tokenizer have tokens
+ * for every text, but those of two pieces are not always those of the whole; names of special tokens in the
+ * text, "<|endoftext|>", become these. */
 LSRT_API lsrt_status lsrt_tokenize(const lsrt_model* model, const char* text, size_t text_size,
                                    int32_t* tokens, size_t capacity, size_t* count);
 
 /* The bytes of one token; empty for ids that have no text (or do not exist). */
 LSRT_API const char* lsrt_token_text(const lsrt_model* model, int32_t token, size_t* size);
+/* Whether a token stands for no text but for the end of a document or the like; its bytes are its name. */
+LSRT_API bool lsrt_token_special(const lsrt_model* model, int32_t token);
+
+/* The bytes of tokens, one after the other. *text_size is set even when `capacity` is too small
+ * (LSRT_ERROR_MEMORY). */
+LSRT_API lsrt_status lsrt_detokenize(const lsrt_model* model, const int32_t* tokens, size_t count, char* text,
+                                     size_t capacity, size_t* text_size);
+
+/* How many bytes of a text that is still being made can be shown: all but the beginning of a UTF-8 character
+ * at its end, since one may take several tokens. Keep the rest, and put the next token's bytes behind it. */
+LSRT_API size_t lsrt_whole_text(const char* text, size_t text_size);
 
 /* ---- sessions: one stream of a language model */
 

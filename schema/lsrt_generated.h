@@ -69,6 +69,12 @@ struct ClassifierHeadBuilder;
 struct Token;
 struct TokenBuilder;
 
+struct AddedToken;
+struct AddedTokenBuilder;
+
+struct BytePairs;
+struct BytePairsBuilder;
+
 struct Vocabulary;
 struct VocabularyBuilder;
 
@@ -125,6 +131,10 @@ inline const flatbuffers::TypeTable *TokenHeadTypeTable();
 inline const flatbuffers::TypeTable *ClassifierHeadTypeTable();
 
 inline const flatbuffers::TypeTable *TokenTypeTable();
+
+inline const flatbuffers::TypeTable *AddedTokenTypeTable();
+
+inline const flatbuffers::TypeTable *BytePairsTypeTable();
 
 inline const flatbuffers::TypeTable *VocabularyTypeTable();
 
@@ -2296,22 +2306,173 @@ inline flatbuffers::Offset<Token> CreateTokenDirect(
       bytes__);
 }
 
+struct AddedToken FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef AddedTokenBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return AddedTokenTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_ID = 4,
+    VT_NORMALIZED = 6,
+    VT_SPECIAL = 8
+  };
+  uint32_t id() const {
+    return GetField<uint32_t>(VT_ID, 0);
+  }
+  bool normalized() const {
+    return GetField<uint8_t>(VT_NORMALIZED, 0) != 0;
+  }
+  bool special() const {
+    return GetField<uint8_t>(VT_SPECIAL, 0) != 0;
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyField<uint32_t>(verifier, VT_ID, 4) &&
+           VerifyField<uint8_t>(verifier, VT_NORMALIZED, 1) &&
+           VerifyField<uint8_t>(verifier, VT_SPECIAL, 1) &&
+           verifier.EndTable();
+  }
+};
+
+struct AddedTokenBuilder {
+  typedef AddedToken Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_id(uint32_t id) {
+    fbb_.AddElement<uint32_t>(AddedToken::VT_ID, id, 0);
+  }
+  void add_normalized(bool normalized) {
+    fbb_.AddElement<uint8_t>(AddedToken::VT_NORMALIZED, static_cast<uint8_t>(normalized), 0);
+  }
+  void add_special(bool special) {
+    fbb_.AddElement<uint8_t>(AddedToken::VT_SPECIAL, static_cast<uint8_t>(special), 0);
+  }
+  explicit AddedTokenBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<AddedToken> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<AddedToken>(end);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<AddedToken> CreateAddedToken(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    uint32_t id = 0,
+    bool normalized = false,
+    bool special = false) {
+  AddedTokenBuilder builder_(_fbb);
+  builder_.add_id(id);
+  builder_.add_special(special);
+  builder_.add_normalized(normalized);
+  return builder_.Finish();
+}
+
+struct BytePairs FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef BytePairsBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return BytePairsTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_MERGES = 4,
+    VT_ADDED = 6,
+    VT_NFC = 8
+  };
+  const flatbuffers::Vector<uint32_t> *merges() const {
+    return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_MERGES);
+  }
+  const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::AddedToken>> *added() const {
+    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::AddedToken>> *>(VT_ADDED);
+  }
+  bool nfc() const {
+    return GetField<uint8_t>(VT_NFC, 0) != 0;
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyOffset(verifier, VT_MERGES) &&
+           verifier.VerifyVector(merges()) &&
+           VerifyOffset(verifier, VT_ADDED) &&
+           verifier.VerifyVector(added()) &&
+           verifier.VerifyVectorOfTables(added()) &&
+           VerifyField<uint8_t>(verifier, VT_NFC, 1) &&
+           verifier.EndTable();
+  }
+};
+
+struct BytePairsBuilder {
+  typedef BytePairs Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_merges(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> merges) {
+    fbb_.AddOffset(BytePairs::VT_MERGES, merges);
+  }
+  void add_added(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::AddedToken>>> added) {
+    fbb_.AddOffset(BytePairs::VT_ADDED, added);
+  }
+  void add_nfc(bool nfc) {
+    fbb_.AddElement<uint8_t>(BytePairs::VT_NFC, static_cast<uint8_t>(nfc), 0);
+  }
+  explicit BytePairsBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<BytePairs> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<BytePairs>(end);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<BytePairs> CreateBytePairs(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> merges = 0,
+    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::AddedToken>>> added = 0,
+    bool nfc = false) {
+  BytePairsBuilder builder_(_fbb);
+  builder_.add_added(added);
+  builder_.add_merges(merges);
+  builder_.add_nfc(nfc);
+  return builder_.Finish();
+}
+
+inline flatbuffers::Offset<BytePairs> CreateBytePairsDirect(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    const std::vector<uint32_t> *merges = nullptr,
+    const std::vector<flatbuffers::Offset<lsrt::fb::AddedToken>> *added = nullptr,
+    bool nfc = false) {
+  auto merges__ = merges ? _fbb.CreateVector<uint32_t>(*merges) : 0;
+  auto added__ = added ? _fbb.CreateVector<flatbuffers::Offset<lsrt::fb::AddedToken>>(*added) : 0;
+  return lsrt::fb::CreateBytePairs(
+      _fbb,
+      merges__,
+      added__,
+      nfc);
+}
+
 struct Vocabulary FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef VocabularyBuilder Builder;
   static const flatbuffers::TypeTable *MiniReflectTypeTable() {
     return VocabularyTypeTable();
   }
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
-    VT_TOKENS = 4
+    VT_TOKENS = 4,
+    VT_BYTE_PAIRS = 6
   };
   const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Token>> *tokens() const {
     return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Token>> *>(VT_TOKENS);
+  }
+  const lsrt::fb::BytePairs *byte_pairs() const {
+    return GetPointer<const lsrt::fb::BytePairs *>(VT_BYTE_PAIRS);
   }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyOffsetRequired(verifier, VT_TOKENS) &&
            verifier.VerifyVector(tokens()) &&
            verifier.VerifyVectorOfTables(tokens()) &&
+           VerifyOffset(verifier, VT_BYTE_PAIRS) &&
+           verifier.VerifyTable(byte_pairs()) &&
            verifier.EndTable();
   }
 };
@@ -2322,6 +2483,9 @@ struct VocabularyBuilder {
   flatbuffers::uoffset_t start_;
   void add_tokens(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Token>>> tokens) {
     fbb_.AddOffset(Vocabulary::VT_TOKENS, tokens);
+  }
+  void add_byte_pairs(flatbuffers::Offset<lsrt::fb::BytePairs> byte_pairs) {
+    fbb_.AddOffset(Vocabulary::VT_BYTE_PAIRS, byte_pairs);
   }
   explicit VocabularyBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
@@ -2337,19 +2501,23 @@ struct VocabularyBuilder {
 
 inline flatbuffers::Offset<Vocabulary> CreateVocabulary(
     flatbuffers::FlatBufferBuilder &_fbb,
-    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Token>>> tokens = 0) {
+    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Token>>> tokens = 0,
+    flatbuffers::Offset<lsrt::fb::BytePairs> byte_pairs = 0) {
   VocabularyBuilder builder_(_fbb);
+  builder_.add_byte_pairs(byte_pairs);
   builder_.add_tokens(tokens);
   return builder_.Finish();
 }
 
 inline flatbuffers::Offset<Vocabulary> CreateVocabularyDirect(
     flatbuffers::FlatBufferBuilder &_fbb,
-    const std::vector<flatbuffers::Offset<lsrt::fb::Token>> *tokens = nullptr) {
+    const std::vector<flatbuffers::Offset<lsrt::fb::Token>> *tokens = nullptr,
+    flatbuffers::Offset<lsrt::fb::BytePairs> byte_pairs = 0) {
   auto tokens__ = tokens ? _fbb.CreateVector<flatbuffers::Offset<lsrt::fb::Token>>(*tokens) : 0;
   return lsrt::fb::CreateVocabulary(
       _fbb,
-      tokens__);
+      tokens__,
+      byte_pairs);
 }
 
 struct Stream FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
@@ -3579,15 +3747,44 @@ inline const flatbuffers::TypeTable *TokenTypeTable() {
   return &tt;
 }
 
-inline const flatbuffers::TypeTable *VocabularyTypeTable() {
+inline const flatbuffers::TypeTable *AddedTokenTypeTable() {
   static const flatbuffers::TypeCode type_codes[] = {
-    { flatbuffers::ET_SEQUENCE, 1, 0 }
-  };
-  static const flatbuffers::TypeFunction type_refs[] = {
-    lsrt::fb::TokenTypeTable
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_BOOL, 0, -1 },
+    { flatbuffers::ET_BOOL, 0, -1 }
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_TABLE, 1, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_TABLE, 3, type_codes, nullptr, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *BytePairsTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 1, -1 },
+    { flatbuffers::ET_SEQUENCE, 1, 0 },
+    { flatbuffers::ET_BOOL, 0, -1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::AddedTokenTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *VocabularyTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 1, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TokenTypeTable,
+    lsrt::fb::BytePairsTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 2, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }

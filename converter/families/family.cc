@@ -19,14 +19,41 @@ bool find_prefix(const TensorSource& source, std::string_view suffix,
   return false;
 }
 
-flatbuffers::Offset<fb::Vocabulary> describe_vocabulary(ModelBuilder& b,
-                                                        const std::vector<std::string>& texts) {
+namespace {
+
+std::vector<flatbuffers::Offset<fb::Token>> describe_tokens(ModelBuilder& b,
+                                                            const std::vector<std::string>& texts) {
   std::vector<flatbuffers::Offset<fb::Token>> tokens;
   for (const std::string& text : texts) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
     tokens.push_back(fb::CreateToken(b.fb(), text.empty() ? 0 : b.fb().CreateVector(bytes, text.size())));
   }
+  return tokens;
+}
+
+}  // namespace
+
+flatbuffers::Offset<fb::Vocabulary> describe_vocabulary(ModelBuilder& b,
+                                                        const std::vector<std::string>& texts) {
+  const auto tokens = describe_tokens(b, texts);
   return fb::CreateVocabularyDirect(b.fb(), &tokens);
+}
+
+flatbuffers::Offset<fb::Vocabulary> describe_vocabulary(ModelBuilder& b, const BytePairVocabulary& vocabulary,
+                                                        size_t size) {
+  std::vector<std::string> texts = vocabulary.texts;
+  texts.resize(size);
+  const auto tokens = describe_tokens(b, texts);
+  std::vector<flatbuffers::Offset<fb::AddedToken>> added;
+  for (const BytePairs::Added& token : vocabulary.added) {
+    added.push_back(fb::CreateAddedToken(b.fb(), token.id, token.normalized, token.special));
+  }
+  std::vector<uint32_t> merges;
+  for (const BytePairs::Merge& merge : vocabulary.merges) {
+    merges.insert(merges.end(), {merge.left, merge.right, merge.joined});
+  }
+  const auto pairs = fb::CreateBytePairsDirect(b.fb(), &merges, &added, vocabulary.nfc);
+  return fb::CreateVocabularyDirect(b.fb(), &tokens, pairs);
 }
 
 }  // namespace lsrt

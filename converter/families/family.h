@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "converter/families/config.h"
+#include "converter/families/tokenizer_json.h"
 #include "converter/writer/model_builder.h"
 #include "runtime/api/arrays.h"
 
@@ -39,9 +40,10 @@ struct ModelPlan {
 
 // What convert() was asked for beyond the checkpoint.
 struct FamilyOptions {
-  Config config;          // of --config; the checkpoint's own hyper-parameters are added behind it
-  std::string dict_path;  // empty: dict.txt beside the checkpoint
-  uint32_t block = 0;     // tokens; 0: the family's default
+  Config config;               // of --config; the checkpoint's own hyper-parameters are added behind it
+  std::string dict_path;       // empty: dict.txt beside the checkpoint
+  std::string tokenizer_path;  // empty: tokenizer.json beside the checkpoint, if there is one
+  uint32_t block = 0;          // tokens; 0: the family's default
   uint32_t memory = 0;
   std::vector<std::string> labels;
 };
@@ -54,5 +56,8 @@ bool find_prefix(const TensorSource& source, std::string_view suffix,
 // The text of each token id; empty: it has none.
 flatbuffers::Offset<fb::Vocabulary> describe_vocabulary(ModelBuilder& builder,
                                                         const std::vector<std::string>& texts);
+// The same with how text is cut into them; a model of `size` tokens, those behind the texts have none.
+flatbuffers::Offset<fb::Vocabulary> describe_vocabulary(ModelBuilder& builder,
+                                                        const BytePairVocabulary& vocabulary, size_t size);
 
 }  // namespace lsrt

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "base/exact_math.h"
+#include "base/mapped_file.h"
 #include "runtime/model/limits.h"
 
 namespace lsrt {
@@ -108,7 +110,8 @@ Offset<fb::Block> block(ModelBuilder& b, const MambaParameters& p, uint32_t laye
 
 ModelParts describe(ModelBuilder& b, const MambaParameters& p) {
   ModelParts parts;
-  parts.format = 2;
+  const bool has_text = !p.vocabulary.texts.empty();
+  parts.format = has_text ? 3 : 2;
   parts.width = p.d;
   const std::vector<uint32_t> shape = {p.vocabulary_size, p.d};
   const auto embedding = b.weights(embedding_name(p.plural), shape);
@@ -123,19 +126,20 @@ ModelParts describe(ModelBuilder& b, const MambaParameters& p) {
   const auto projection = fb::CreateLinear(b.fb(), p.tied ? embedding : b.weights(kHead, shape));
   parts.head_type = fb::Head::TokenHead;
   parts.head = fb::CreateTokenHead(b.fb(), head_norm, projection).Union();
-  std::vector<std::string> texts = p.vocabulary;
-  texts.resize(p.vocabulary_size);  // rows of padding have no text
-  parts.vocabulary = describe_vocabulary(b, texts);
+  // Rows of padding have no text.
+  parts.vocabulary = has_text ? describe_vocabulary(b, p.vocabulary, p.vocabulary_size)
+                              : describe_vocabulary(b, std::vector<std::string>(p.vocabulary_size));
   return parts;
 }
 
 // Ids all over the vocabulary, those with text where there is any.
 std::vector<Array> golden_inputs(const MambaParameters& p) {
   std::vector<int32_t> ids;
-  for (size_t id = 0; id < p.vocabulary.size(); ++id) {
-    if (!p.vocabulary[id].empty()) ids.push_back(static_cast<int32_t>(id));
+  const std::vector<std::string>& texts = p.vocabulary.texts;
+  for (size_t id = 0; id < texts.size(); ++id) {
+    if (!texts[id].empty()) ids.push_back(static_cast<int32_t>(id));
   }
-  for (uint32_t id = 0; p.vocabulary.empty() && id < p.vocabulary_size; ++id) {
+  for (uint32_t id = 0; texts.empty() && id < p.vocabulary_size; ++id) {
     ids.push_back(static_cast<int32_t>(id));
   }
   if (ids.empty()) ids.push_back(0);
@@ -251,6 +255,19 @@ Status read_limits(const Config& config, const std::string& path, MambaParameter
   return {};
 }
 
+// No texts: the checkpoint has no tokenizer.
+Result<BytePairVocabulary> read_vocabulary(const TensorSource& checkpoint, const std::string& given,
+                                           uint32_t size) {
+  const std::string path = given.empty() ? checkpoint.folder() + "tokenizer.json" : given;
+  std::error_code ignored;
+  if (given.empty() && !std::filesystem::exists(path, ignored)) return BytePairVocabulary();
+  LSRT_ASSIGN(const MappedFile file, MappedFile::open(path));
+  LSRT_ASSIGN(BytePairVocabulary vocabulary, read_tokenizer_json({path, file.data(), file.size()}));
+  if (vocabulary.texts.size() <= size) return vocabulary;
+  return fail(Error::kCheckpoint, "%s: has ids up to %zu, but the embedding has %u rows", path.c_str(),
+              vocabulary.texts.size() - 1, size);
+}
+
 std::string architecture(const MambaParameters& p) {
   char text[240];
   if (p.heads > 0) {
@@ -312,13 +329,16 @@ Result<ModelPlan> plan_mamba(const TensorSource& checkpoint, const std::string& 
   p.parameter_eps = static_cast<float>(parameter_eps);
   const SourceTensor* head = source.find(kHead);
   p.tied = head == nullptr || checkpoint.same(*head, *source.find(embedding_name(p.plural)));
+  LSRT_ASSIGN(p.vocabulary, read_vocabulary(checkpoint, options.tokenizer_path, p.vocabulary_size));
   ModelPlan plan = plan_mamba(p, source);
   if (p.groups > 1 && type == "mamba2") {
     plan.remarks.push_back(
         "the gated norm takes each of the groups by itself, as the authors do; transformers takes the whole row");
   }
-  plan.remarks.push_back(
-      "the model has no text, for want of a tokenizer.json: run, but neither generate nor score");
+  if (p.vocabulary.texts.empty()) {
+    plan.remarks.push_back(
+        "the model has no text, for want of a tokenizer.json: run, but neither generate nor score");
+  }
   return plan;
 }
 

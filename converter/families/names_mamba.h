@@ -19,7 +19,7 @@ struct MambaParameters {
   bool tied = true;         // the head is the embedding
   bool plural = false;      // Hugging Face's name of the embedding
   uint32_t vocabulary_size = 0;
-  std::vector<std::string> vocabulary;  // text by token id; empty: none
+  BytePairVocabulary vocabulary;  // no texts: none
 };
 
 bool is_mamba(const TensorSource& source, std::string* prefix);

@@ -8,11 +8,13 @@
 #include <iterator>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 
 #include "runtime/device/backend.h"
 #include "runtime/lsrt.h"
 #include "runtime/model/model.h"
+#include "runtime/text/byte_pairs.h"
 #include "runtime/text/tokenizer.h"
 
 namespace lsrt {
@@ -20,7 +22,9 @@ namespace lsrt {
 // What all handles made from a model share and keep alive.
 struct LoadedModel {
   LoadedModel(std::shared_ptr<const Model> m, std::shared_ptr<Backend> b)
-      : model(std::move(m)), backend(std::move(b)), tokenizer(tokenizer_of(*model)) {}
+      : model(std::move(m)), backend(std::move(b)), tokenizer(tokenizer_of(*model)) {
+    if (model->byte_pairs) byte_pairs.emplace(model->vocabulary, *model->byte_pairs);
+  }
 
   // Documents of encoders (whose length has a limit) are bytes, texts of language models have a vocabulary.
   static Tokenizer tokenizer_of(const Model& model) {
@@ -28,9 +32,30 @@ struct LoadedModel {
                                           : Tokenizer(model.vocabulary);
   }
 
+  // Gives the tokens of a text to `emit`, one by one. Bytes taken: all, or those before the first that no
+  // token stands for.
+  size_t encode(std::string_view text, FunctionRef<void(int32_t)> emit) const {
+    if (byte_pairs) return byte_pairs->encode(text, emit);
+    std::string_view left = text;
+    while (!left.empty()) {
+      const int32_t token = tokenizer.next(&left);
+      if (token < 0) break;
+      emit(token);
+    }
+    return text.size() - left.size();
+  }
+
+  // The error of encode() where it takes so many bytes.
+  static Status unknown_byte(std::string_view text, size_t taken) {
+    const auto byte = static_cast<unsigned char>(text[taken]);
+    return fail(Error::kArgument, "byte 0x%02X%s at position %zu is not in the model's vocabulary", byte,
+                byte > 0x20 && byte < 0x7F ? (std::string(" ('") + text[taken] + "')").c_str() : "", taken);
+  }
+
   std::shared_ptr<const Model> model;
   std::shared_ptr<Backend> backend;  // after the model, which must outlive it
   Tokenizer tokenizer;
+  std::optional<BytePairTokenizer> byte_pairs;  // takes the tokenizer's place
 };
 
 // Keeps the text for lsrt_last_error() unless the status is ok.

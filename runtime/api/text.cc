@@ -1,4 +1,9 @@
 // The C API of language models: tokens, sessions, samplers.
+#include "base/text.h"
+
+#include <algorithm>
+#include <cstring>
+
 #include "runtime/api/handles.h"
 #include "runtime/device/threads.h"
 #include "runtime/text/sampler.h"
@@ -39,21 +44,14 @@ lsrt_status lsrt_tokenize(const lsrt_model* model, const char* text, size_t text
     LSRT_TRY(require(count, "count"));
     if (text_size) LSRT_TRY(require(text, "text"));
     if (capacity) LSRT_TRY(require(tokens, "tokens"));
-    std::string_view left(text, text_size);
     size_t made = 0;
-    while (!left.empty()) {
-      const int32_t token = model->loaded->tokenizer.next(&left);
-      if (token < 0) {
-        *count = made;
-        const auto byte = static_cast<unsigned char>(left.front());
-        return fail(Error::kArgument, "byte 0x%02X%s at position %zu is not in the model's vocabulary", byte,
-                    byte > 0x20 && byte < 0x7F ? (std::string(" ('") + left.front() + "')").c_str() : "",
-                    text_size - left.size());
-      }
+    const auto add = [&](int32_t token) {
       if (made < capacity) tokens[made] = token;
       ++made;
-    }
+    };
+    const size_t taken = model->loaded->encode({text, text_size}, add);
     *count = made;
+    if (taken < text_size) return LoadedModel::unknown_byte({text, text_size}, taken);
     if (made > capacity)
       return fail(Error::kMemory, "the text has %zu tokens, the buffer room for %zu", made, capacity);
     return Status();
@@ -67,6 +65,44 @@ const char* lsrt_token_text(const lsrt_model* model, int32_t token, size_t* size
   const bool known = token >= 0 && static_cast<size_t>(token) < vocabulary.size();
   if (size) *size = known ? vocabulary[token].size() : 0;
   return known ? vocabulary[token].c_str() : "";
+}
+
+lsrt_status lsrt_detokenize(const lsrt_model* model, const int32_t* tokens, size_t count, char* text,
+                            size_t capacity, size_t* text_size) {
+  return guarded([&]() -> Status {
+    LSRT_TRY(require(model, "model"));
+    LSRT_TRY(require(text_size, "text_size"));
+    if (count) LSRT_TRY(require(tokens, "tokens"));
+    if (capacity) LSRT_TRY(require(text, "text"));
+    *text_size = 0;
+    for (size_t i = 0; i < count; ++i) {
+      size_t size = 0;
+      const char* bytes = lsrt_token_text(model, tokens[i], &size);
+      if (size && size <= capacity - std::min(*text_size, capacity)) {
+        std::memcpy(text + *text_size, bytes, size);
+      }
+      *text_size += size;
+    }
+    if (*text_size <= capacity) return Status();
+    return fail(Error::kMemory, "the text has %zu bytes, the buffer room for %zu", *text_size, capacity);
+  });
+}
+
+bool lsrt_token_special(const lsrt_model* model, int32_t token) {
+  if (!model || !model->loaded->model->byte_pairs) return false;
+  const std::vector<BytePairs::Added>& added = model->loaded->model->byte_pairs->added;
+  return std::any_of(added.begin(), added.end(), [&](const BytePairs::Added& a) {
+    return a.special && static_cast<int64_t>(a.id) == token;
+  });
+}
+
+size_t lsrt_whole_text(const char* text, size_t text_size) {
+  if (!text) return 0;
+  // A character has at most four bytes, so the beginning of one at most three.
+  for (size_t n = std::min<size_t>(text_size, 3); n > 0; --n) {
+    if (utf8_begins({text + text_size - n, n})) return text_size - n;
+  }
+  return text_size;
 }
 
 // ---- sessions

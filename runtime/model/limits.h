@@ -19,8 +19,9 @@ inline constexpr uint32_t kMaxStages = 16;
 inline constexpr uint32_t kMaxBlocks = 4096;         // of all stages together
 inline constexpr uint32_t kMaxHeadLayers = 8;        // linear layers of a classifier
 inline constexpr uint32_t kMaxVocabulary = 1 << 20;  // tokens; also bounds a FlatBuffer's tables
-inline constexpr uint32_t kMaxTokenBytes = 64;
-inline constexpr uint32_t kMaxTextBytes = 1024;  // a label, a tensor's name, a line of provenance
+inline constexpr uint32_t kMaxTokenBytes = 1024;
+inline constexpr uint32_t kMaxAddedTokens = 1 << 16;  // that are cut out of a text
+inline constexpr uint32_t kMaxTextBytes = 1024;       // a label, a tensor's name, a line of provenance
 inline constexpr uint32_t kMaxGoldenArrays = 16;
 inline constexpr uint64_t kMaxGoldenElements = 1
                                                << 24;  // of all inputs or of all outputs: verify copies them

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -27,7 +28,7 @@
 
 namespace lsrt {
 
-inline constexpr uint32_t kModelFormat = 2;  // newest Model.format that this reader understands
+inline constexpr uint32_t kModelFormat = 3;  // newest Model.format that this reader understands
 inline constexpr size_t kWeightAlignment = 64;
 
 enum class Residual : uint8_t { kPreNorm = 0, kNormed = 1, kPostNorm = 2 };
@@ -91,6 +92,22 @@ struct ClassifierHead {
 
 using Head = std::variant<TokenHead, ClassifierHead>;
 
+// How byte-level byte pair encoding makes tokens of text; texts by id are the vocabulary's.
+struct BytePairs {
+  struct Merge {
+    uint32_t left, right, joined;
+  };
+  struct Added {
+    uint32_t id;
+    bool normalized, special;
+  };
+  int32_t bytes[256] = {};        // ids of the single bytes; -1: none, of some that are no part of UTF-8
+  const Merge* merges = nullptr;  // by rank
+  size_t merge_count = 0;
+  std::vector<Added> added;
+  bool nfc = false;
+};
+
 struct SequenceInput {
   uint32_t max_length = 0;
   int32_t byte_offset = 1;
@@ -134,6 +151,7 @@ class Model {
   Head head;
   uint32_t block = 0, memory = 0;  // streaming defaults in tokens; 0 where no layer has a window or summaries
   std::vector<std::string> vocabulary;  // bytes by token id; empty text: never sampled
+  std::optional<BytePairs> byte_pairs;  // none: at every place the longest token that fits
   SequenceInput sequence;
   ImageInput image;
   std::vector<std::string> labels;

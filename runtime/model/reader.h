@@ -75,6 +75,7 @@ class ModelReader {
   Status stream(const fb::Model& source);
   Status head(const fb::Model& source);
   Status vocabulary(const fb::Model& source);
+  Status byte_pairs(const fb::BytePairs* source);  // null: none
   Status sequence(const fb::Model& source);
   Status image(const fb::Model& source);
   Status labels(const fb::Model& source);

@@ -1,9 +1,20 @@
 // Heads, input, output and origin of a model file.
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
+#include "base/text.h"
 #include "runtime/model/reader.h"
 
 namespace lsrt {
+namespace {
+
+bool is_joined(std::string_view left, std::string_view right, std::string_view both) {
+  return !left.empty() && !right.empty() && both.size() == left.size() + right.size() &&
+         both.substr(0, left.size()) == left && both.substr(left.size()) == right;
+}
+
+}  // namespace
 
 Status ModelReader::stream(const fb::Model& source) {
   if (!is(Family::kLm)) return {};
@@ -59,13 +70,57 @@ Status ModelReader::vocabulary(const fb::Model& source) {
                  stem.embedding.shape[0]);
   }
   model_->vocabulary.reserve(tokens.size());
+  uint64_t all_bytes = 0;  // texts may share their place in the file
   for (const fb::Token* token : tokens) {
     const auto* bytes = token->bytes();
     if (bytes != nullptr && bytes->size() > kMaxTokenBytes) {
       return wrong("vocabulary", "a token of %u bytes", bytes->size());
     }
+    all_bytes += bytes != nullptr ? bytes->size() : 0;
+    LSRT_TRY(range("bytes of all tokens", all_bytes, 0, kMaxHeaderBytes));
     auto& text = model_->vocabulary.emplace_back();
     if (bytes != nullptr) text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+  }
+  return byte_pairs(source.vocabulary()->byte_pairs());
+}
+
+Status ModelReader::byte_pairs(const fb::BytePairs* source) {
+  if (source == nullptr) return {};
+  if (format_ < 3) return wrong("byte pairs", "a model of format %u has none", format_);
+  const std::vector<std::string>& texts = model_->vocabulary;
+  BytePairs& pairs = model_->byte_pairs.emplace();
+  pairs.nfc = source->nfc();
+  std::vector<bool> is_added(texts.size());
+  for (uint32_t i = 0; source->added() != nullptr && i < source->added()->size(); i++) {
+    LSRT_TRY(range("added tokens", i + 1, 1, kMaxAddedTokens));
+    const fb::AddedToken& added = *source->added()->Get(i);
+    if (added.id() >= texts.size() || texts[added.id()].empty() || is_added[added.id()]) {
+      return wrong("added tokens", "token %u appears twice or has no text", added.id());
+    }
+    is_added[added.id()] = true;
+    pairs.added.push_back({added.id(), added.normalized(), added.special()});
+  }
+  std::fill(std::begin(pairs.bytes), std::end(pairs.bytes), -1);
+  for (size_t id = 0; id < texts.size(); id++) {
+    if (texts[id].size() != 1 || is_added[id]) continue;
+    int32_t& byte = pairs.bytes[static_cast<uint8_t>(texts[id][0])];
+    if (byte < 0) byte = static_cast<int32_t>(id);
+  }
+  for (size_t byte = 0; byte < 256; byte++) {
+    if (pairs.bytes[byte] < 0 && is_of_utf8(static_cast<uint8_t>(byte)))
+      return wrong("byte pairs", "no token stands for the byte 0x%02zX", byte);
+  }
+  if (source->merges() == nullptr) return {};
+  static_assert(sizeof(BytePairs::Merge) == 3 * sizeof(uint32_t));
+  if (source->merges()->size() % 3 != 0) return wrong("merges", "%u ids", source->merges()->size());
+  pairs.merges = reinterpret_cast<const BytePairs::Merge*>(source->merges()->data());
+  pairs.merge_count = source->merges()->size() / 3;
+  for (size_t i = 0; i < pairs.merge_count; i++) {
+    const BytePairs::Merge& merge = pairs.merges[i];
+    const bool are_tokens =
+        merge.left < texts.size() && merge.right < texts.size() && merge.joined < texts.size();
+    if (are_tokens && is_joined(texts[merge.left], texts[merge.right], texts[merge.joined])) continue;
+    return wrong("merges", "%zu does not join two tokens to one of their texts", i);
   }
   return {};
 }

@@ -1,21 +1,35 @@
 #include "runtime/text/tokenizer.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace lsrt {
+namespace {
+
+uint8_t byte_at(std::string_view text, size_t i) { return static_cast<uint8_t>(text[i]); }
+
+}  // namespace
 
 Tokenizer::Tokenizer(const std::vector<std::string>& vocabulary) {
   bytes_.fill(-1);
-  for (size_t id = 0; id < vocabulary.size(); ++id) {
-    const std::string& text = vocabulary[id];
+  longer_begin_.fill(0);
+  for (size_t i = 0; i < vocabulary.size(); ++i) {
+    const std::string_view text = vocabulary[i];
+    const auto id = static_cast<int32_t>(i);
     if (text.size() == 1) {
-      int32_t& byte = bytes_[static_cast<uint8_t>(text[0])];
-      if (byte < 0) byte = static_cast<int32_t>(id);
+      int32_t& byte = bytes_[byte_at(text, 0)];
+      if (byte < 0) byte = id;
     } else if (!text.empty()) {
-      longer_.emplace(text, static_cast<int32_t>(id));
-      longest_ = std::max(longest_, text.size());
+      longer_.push_back({text, id});
     }
   }
+  std::sort(longer_.begin(), longer_.end(),
+            [](const Entry& a, const Entry& b) { return std::tie(a.text, a.id) < std::tie(b.text, b.id); });
+  longer_.erase(std::unique(longer_.begin(), longer_.end(),
+                            [](const Entry& a, const Entry& b) { return a.text == b.text; }),
+                longer_.end());
+  for (const Entry& entry : longer_) ++longer_begin_[byte_at(entry.text, 0) + size_t{1}];
+  for (size_t byte = 0; byte < 256; ++byte) longer_begin_[byte + 1] += longer_begin_[byte];
 }
 
 Tokenizer Tokenizer::of_bytes(int32_t offset) {
@@ -27,14 +41,23 @@ Tokenizer Tokenizer::of_bytes(int32_t offset) {
 }
 
 int32_t Tokenizer::next(std::string_view* text) const {
-  for (size_t n = std::min(longest_, text->size()); n > 1; --n) {
-    auto found = longer_.find(text->substr(0, n));
-    if (found == longer_.end()) continue;
-    text->remove_prefix(n);
-    return found->second;
+  const uint8_t front = byte_at(*text, 0);
+  int32_t id = bytes_[front];
+  size_t taken = id >= 0 ? 1 : 0;
+  // Those whose first bytes are the text's, of which there are fewer with every byte.
+  auto begin = longer_.begin() + static_cast<std::ptrdiff_t>(longer_begin_[front]);
+  auto end = longer_.begin() + static_cast<std::ptrdiff_t>(longer_begin_[front + size_t{1}]);
+  for (size_t n = 1; begin != end && n < text->size(); ++n) {
+    const uint8_t byte = byte_at(*text, n);
+    begin =
+        std::lower_bound(begin, end, byte, [n](const Entry& e, uint8_t b) { return byte_at(e.text, n) < b; });
+    end =
+        std::upper_bound(begin, end, byte, [n](uint8_t b, const Entry& e) { return b < byte_at(e.text, n); });
+    if (begin == end || begin->text.size() > n + 1) continue;
+    id = begin->id, taken = n + 1;
+    ++begin;
   }
-  const int32_t id = bytes_[static_cast<uint8_t>(text->front())];
-  if (id >= 0) text->remove_prefix(1);
+  text->remove_prefix(taken);
   return id;
 }
 

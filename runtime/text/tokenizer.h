@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +22,13 @@ class Tokenizer {
   int32_t next(std::string_view* text) const;
 
  private:
-  std::array<int32_t, 256> bytes_;              // ids of texts of one byte, or -1
-  std::map<std::string_view, int32_t> longer_;  // all other texts; not hashed: a file could make all collide
-  size_t longest_ = 1;
+  struct Entry {
+    std::string_view text;
+    int32_t id;
+  };
+  std::array<int32_t, 256> bytes_;  // ids of texts of one byte, or -1
+  std::vector<Entry> longer_;       // all other texts, sorted; not hashed: a file could make all collide
+  std::array<size_t, 257> longer_begin_;  // of those by their first byte
 };
 
 }  // namespace lsrt

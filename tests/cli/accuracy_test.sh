@@ -23,6 +23,9 @@ convert books-lm-2.pt books --dict "$shared/data/books/dict.txt"
 cmp "$shared/checkpoints/books-lm-2.pt" demos/data/books-lm.pt  # the demo's model is the one of the README
 expect "bits per byte, int8" 1.9600 1.9607 bits_per_byte \
   "$build/lsrt" score "$work/books" "$shared/data/books/moby-dick.txt" --limit 300032 --threads 2
+convert books-mamba mamba
+expect "bits per byte, Mamba, int8" 1.9152 1.9182 bits_per_byte \
+  "$build/lsrt" score "$work/mamba" "$shared/data/books/moby-dick.txt" --limit 300032 --threads 2
 for precision in int8 float32; do
   convert cifar10-vil.pth images --config "$shared/checkpoints/cifar10-vil.json" --precision $precision
   expect "CIFAR-10, $precision" 66.59 66.71 top1 "$build/lsrt" classify "$work/images" --eval "$shared/data/cifar10/test"

@@ -56,7 +56,7 @@ in_out "lsrt convert books-lm.pt"
 expect 2 frobnicate
 expect 2 generate
 expect 2 generate "$books" --no-such-option
-for command in convert inspect generate score classify run bench verify; do
+for command in convert inspect generate tokenize score classify run bench verify; do
   expect 0 $command --help
   in_out "Usage: lsrt $command"
   grep -qi cuda "$work/out" && fail "$command --help offers a device that no build has"
@@ -77,7 +77,7 @@ LSRT_ISA=$foreign expect 1 generate "$books" -n 1
 
 # ---- files that are missing, wrong or cannot be written ---------------------------------------------------------------
 
-for command in inspect verify bench "generate --prompt a" "score $0" "classify $0" "run --input $0 --output $work/x"; do
+for command in inspect verify bench "generate --prompt a" tokenize "score $0" "classify $0" "run --input $0 --output $work/x"; do
   set -- $command
   first=$1
   shift
@@ -155,7 +155,73 @@ expect 1 generate "$mamba" --prompt a
 in_err "the model has no text"
 expect 1 score "$mamba" README.md
 in_err "the model has no text"
+expect 1 tokenize "$mamba" a
+in_err "the model has no text"
 expect 0 bench "$mamba" --prompt 16 --generate 2 --repetitions 1
+
+# With a tokenizer: the folder with an embedding of 300 rows, enough for all bytes.
+cp -r "$golden/mamba1-hf" "$work/texts"
+chmod -R u+w "$work/texts"
+python3 - "$work/texts" tests/data/tokenizer/tokenizer.json <<'PYTHON'
+import json, struct, sys
+folder = sys.argv[1]
+data = open(folder + "/model.safetensors", "rb").read()
+size = struct.unpack("<Q", data[:8])[0]
+header, data = json.loads(data[8:8 + size]), data[8 + size:]
+name = "backbone.embeddings.weight"
+rows, width = header[name]["shape"]
+begin, end = header[name]["data_offsets"]
+table = data[begin:end]
+header[name] = {"dtype": "F32", "shape": [300, width], "data_offsets": [len(data), len(data) + 300 * width * 4]}
+data += (table * 5)[:300 * width * 4]
+kept, out = {}, b""
+for key, entry in header.items():
+    if key == "__metadata__":
+        continue
+    piece = data[entry["data_offsets"][0]:entry["data_offsets"][1]]
+    kept[key] = dict(entry, data_offsets=[len(out), len(out) + len(piece)])
+    out += piece
+text = json.dumps(kept).encode()
+open(folder + "/model.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + out)
+tokenizer = json.load(open(sys.argv[2]))
+whole = tokenizer["model"]["vocab"]
+byte_names = [n for n in whole if len(n) == 1]
+vocab = {n: i + 1 for i, n in enumerate(byte_names)}
+vocab.update({"th": 257, "the": 258, "Ġthe": 259})
+tokenizer["model"].update(vocab=vocab, merges=["t h", "th e", "Ġ the"])
+tokenizer["added_tokens"] = [dict(tokenizer["added_tokens"][0], id=0)]
+json.dump(tokenizer, open(folder + "/tokenizer.json", "w"))
+PYTHON
+texts=$work/texts.lsrt
+expect 1 convert "$golden/mamba1-hf" --tokenizer "$work/texts/tokenizer.json" -o "$work/x"
+in_err "has ids up to 259, but the embedding has 72 rows"
+expect 0 convert "$work/texts" -o "$texts"
+grep -q remark "$work/out" && fail "a remark about a model with text"
+expect 0 verify "$texts"
+expect 0 tokenize "$texts" $'the\x01 "the<|endoftext|>'
+printf '258\t"the"\n' | cmp -s - <(head -n 1 "$work/out") || fail "the first token is not the"
+in_out '"\x01"'
+in_out '"\""'
+in_out $'0\t"<|endoftext|>"'
+printf 'the the\xc3' >"$work/some"
+expect 0 tokenize "$texts" --file "$work/some" --json
+json 'b"".join(bytes(t["bytes"]) for t in j["tokens"]) == b"the the\xc3" and j["text_bytes"] == 8'
+json '[t["id"] for t in j["tokens"]][:2] == [258, 259] and len(j["tokens"]) == 3'
+"$lsrt" tokenize "$texts" <"$work/some" | cmp -s - <("$lsrt" tokenize "$texts" --file -  <"$work/some") || fail "standard input"
+expect 1 tokenize "$texts" --file "$work/missing"
+expect 2 tokenize "$texts" a --file "$work/some"
+expect 0 generate "$texts" --prompt "the the" -n 20 --seed 3 --json
+json 'j["prompt_tokens"] == 2 and j["generated_tokens"] <= 20 and (j["ended"] or j["generated_tokens"] == 20)'
+expect 0 score "$texts" "$work/some" --json
+json 'j["bytes"] == 8 and j["tokens"] == 3'
+python3 - "$work/texts/tokenizer.json" <<'PYTHON'
+import json, sys
+tokenizer = json.load(open(sys.argv[1]))
+tokenizer["model"]["type"] = "Unigram"
+json.dump(tokenizer, open(sys.argv[1], "w"))
+PYTHON
+expect 1 convert "$work/texts" -o "$work/x"
+in_err "tokenizer.json: model Unigram is not supported"
 
 expect 0 bench --depth 0,40,20 --prompt 16 --generate 2 --repetitions 2 --json "$small"
 json '[(r["test"], r["depth"]) for r in j["results"]] == [(t, d) for d in (0, 20, 40) for t in ("prompt", "decode")]'

@@ -48,7 +48,7 @@ struct Arguments {
         return classifier;
       } else if constexpr (std::is_same_v<T, lsrt_progress>) {
         return [](size_t, size_t, void*) { return true; };
-      } else if constexpr (std::is_same_v<Target, char>) {
+      } else if constexpr (std::is_same_v<T, const char*>) {
         return "a";
       } else {
         alignas(64) static char buffers[8][1 << 16];
@@ -152,6 +152,9 @@ unsigned call_all(Arguments* a) {
   EVERY_WAY(lsrt_model_sequence_input);
   EVERY_WAY(lsrt_tokenize);
   EVERY_WAY(lsrt_token_text);
+  EVERY_WAY(lsrt_token_special);
+  EVERY_WAY(lsrt_detokenize);
+  EVERY_WAY(lsrt_whole_text);
   EVERY_WAY(lsrt_session_default_params);
   EVERY_WAY(lsrt_session_plan);
   EVERY_WAY(lsrt_session_create);
@@ -180,8 +183,8 @@ unsigned call_all(Arguments* a) {
 }  // namespace
 
 TEST_CASE("no combination of null pointers breaks a function of the C API") {
-  for (const ModelBytes& bytes :
-       {tiny_lm(Precision::kInt8), tiny_encoder(Precision::kInt8), tiny_vil(Precision::kInt8)}) {
+  for (const ModelBytes& bytes : {tiny_lm(Precision::kInt8), tiny_byte_pairs(),
+                                  tiny_encoder(Precision::kInt8), tiny_vil(Precision::kInt8)}) {
     Arguments arguments(bytes);
     CAPTURE(std::string(lsrt_model_family(arguments.model)));
     const unsigned calls = call_all(&arguments);

@@ -190,9 +190,26 @@ class HeaderSites {
     if (const auto* i = m.image()) {
       add(&numbers, i, {fb::ImageInput::VT_SIZE, fb::ImageInput::VT_RESIZE});
     }
-    if (const auto* v = m.vocabulary()) length(v->tokens());
+    if (const auto* v = m.vocabulary()) {
+      length(v->tokens());
+      if (const auto* pairs = v->byte_pairs()) byte_pairs(*pairs);
+    }
     if (const auto* g = m.golden()) {
       elements(g->inputs(), kTensor), elements(g->outputs(), kTensor);
+    }
+  }
+
+  void byte_pairs(const fb::BytePairs& pairs) {
+    add(&bytes, &pairs, {fb::BytePairs::VT_NFC});
+    if (const auto* merges = pairs.merges()) {
+      length(merges);
+      for (size_t i = 0; i < merges->size(); ++i) numbers.push_back(place(merges->data() + i));
+    }
+    if (!pairs.added()) return;
+    length(pairs.added());
+    for (const fb::AddedToken* added : *pairs.added()) {
+      add(&numbers, added, {fb::AddedToken::VT_ID});
+      add(&bytes, added, {fb::AddedToken::VT_NORMALIZED, fb::AddedToken::VT_SPECIAL});
     }
   }
 

@@ -68,6 +68,32 @@ inline ModelBytes tiny_lm(Precision precision, const TinyOptions& options = {}) 
                     float_array("logprobs", {1, 64, 10}));
 }
 
+// Every byte is a token, id = byte + 1; then come joined ones and an added one of each kind.
+inline BytePairVocabulary tiny_vocabulary() {
+  BytePairVocabulary v;
+  v.texts = {"<end>"};
+  for (int byte = 0; byte < 256; ++byte) v.texts.emplace_back(1, static_cast<char>(byte));
+  v.texts.insert(v.texts.end(), {"ab", "abab", " a", "\xC3\xA9", "  "});
+  const auto id = [](char c) { return static_cast<uint8_t>(c) + 1u; };
+  v.merges = {
+      {id('a'), id('b'), 257}, {257, 257, 258}, {id(' '), id('a'), 259}, {id('\xC3'), id('\xA9'), 260}};
+  v.added = {{0, false, true}, {261, true, false}};
+  v.nfc = true;
+  return v;
+}
+
+// A text model of a selective scan, whose tokens are byte pairs.
+inline ModelBytes tiny_byte_pairs(const BytePairVocabulary& vocabulary = tiny_vocabulary(),
+                                  const TinyOptions& options = {}) {
+  MambaParameters p;
+  p.layers = 1;
+  p.d = 16, p.inner = 32, p.states = 4, p.taps = 3, p.rank = 2;
+  p.vocabulary = vocabulary;
+  p.vocabulary_size = static_cast<uint32_t>(vocabulary.texts.size()) + 2;
+  return tiny_model(plan_mamba(p, WeightSource()), Precision::kInt8, options,
+                    float_array("logprobs", {1, 96, p.vocabulary_size}));
+}
+
 // 16 x 16 pixels: long-short attention on a grid of 8, then full attention with a cls row on a grid of 4.
 inline VilParameters tiny_vil_parameters() {
   VilParameters p;
