@@ -54,6 +54,13 @@ Status OpenFile::read(size_t offset, void* to, size_t size) const {
   return {};
 }
 
+void forget_mapped(const void* data, size_t size) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(data) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + size + page - 1) / page * page;
+  (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a hint
+}
+
 Result<MappedFile> MappedFile::open(const std::string& path) {
   LSRT_ASSIGN(const OpenFile file, OpenFile::open(path));
   void* data = mmap(nullptr, file.size(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);

@@ -34,6 +34,9 @@ class OpenFile {
   std::string path_;
 };
 
+// Bytes of a mapped file take no memory until they are used again, and are then read again.
+void forget_mapped(const void* data, size_t size);
+
 class MappedFile {
  public:
   // Errors as OpenFile::open().

@@ -65,7 +65,8 @@ Command add_convert(CLI::App& tool) {
       ->transform(CLI::CheckedTransformer(precisions).description(""));
   app->add_option("--block", convert.block, "lm: tokens of a block; default 256");
   app->add_option("--memory", convert.memory, "lm: tokens of memory; default: the checkpoint's");
-  app->add_option("--threads", convert.threads, "Threads of the check at the end; 0: as many as pay")
+  app->add_option("--threads", convert.threads,
+                  "Threads of rounding and of the check at the end; 0: as many as pay")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app->add_flag("!--no-golden", convert.golden, "Leave out the stored check that lsrt verify replays");

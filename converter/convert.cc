@@ -1,5 +1,6 @@
 #include "converter/convert.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -90,10 +91,17 @@ Result<FamilyOptions> family_options(const ConvertOptions& options) {
   return result;
 }
 
-// Of all files, one after the other.
+// Of all files, which are mapped, one after the other.
 std::string sha256_of(const std::vector<Bytes>& files) {
   Sha256 hash;
-  for (const Bytes& file : files) hash.update(file.data, file.size);
+  constexpr size_t kPiece = 1 << 24;
+  for (const Bytes& file : files) {
+    for (size_t at = 0; at < file.size; at += kPiece) {
+      const size_t size = std::min(kPiece, file.size - at);
+      hash.update(file.data + at, size);
+      forget_mapped(file.data + at, size);
+    }
+  }
   return hash.finish();
 }
 
@@ -116,14 +124,14 @@ class Conversion {
       // Never committed, so it goes when this block ends.
       LSRT_ASSIGN(AtomicFile reference, AtomicFile::open(output_path));
       LSRT_TRY(write(Precision::kFloat32, nullptr, &reference, nullptr));
-      LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(reference));
+      LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(reference, Placement::kMapped));
       LSRT_ASSIGN(golden, make_golden(plan_, model, check_options()));
       pass_++;
     }
     LSRT_TRY(write(options_.precision, options_.golden ? &golden : nullptr, &output, report));
-    LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(output));
+    LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(output, Placement::kMemory));
     if (options_.golden) {
-      LSRT_ASSIGN(const std::shared_ptr<Backend> backend, Backend::create({}, model));
+      LSRT_ASSIGN(const std::shared_ptr<Backend> backend, check_backend(model));
       LSRT_ASSIGN(report->golden, check_golden(backend, check_options()));
       if (!std::isfinite(report->golden.max_difference)) {
         return fail(
@@ -162,8 +170,8 @@ class Conversion {
   }
 
   // The loader's checks, before the file counts.
-  Result<std::shared_ptr<const Model>> load_written(const AtomicFile& file) const {
-    Result<std::shared_ptr<const Model>> model = Model::load(file.temporary_path());
+  Result<std::shared_ptr<const Model>> load_written(const AtomicFile& file, Placement placement) const {
+    Result<std::shared_ptr<const Model>> model = Model::load(file.temporary_path(), placement);
     if (model.ok() || model.status().code() != Error::kModel) return model;
     return fail(Error::kCheckpoint, "%s: makes no valid model: %s", source_.path().c_str(),
                 model.status().message().c_str());
@@ -182,7 +190,8 @@ class Conversion {
 
   flatbuffers::Offset<fb::Model> root(ModelWriter& writer, Precision precision, const GoldenArrays* golden,
                                       ConvertReport* report) {
-    ModelBuilder builder(writer, plan_.source, precision, report != nullptr ? &report->tensors : nullptr);
+    ModelBuilder builder(writer, plan_.source, precision, report != nullptr ? &report->tensors : nullptr,
+                         options_.threads);
     const ModelParts parts = plan_.describe(builder);
     builder.require_all_used();
     if (report != nullptr) report->parameters = builder.parameters();

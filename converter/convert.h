@@ -1,6 +1,7 @@
-// A checkpoint to a model file. Checkpoints are mapped and the output is written tensor by tensor, so that
-// the memory it takes is that of one tensor; the end-to-end check, which runs the model in float32 and as
-// written, takes what these models take, and disk space beside the output for the float32 one while it runs.
+// A checkpoint to a model file. Checkpoints are mapped and the output is written tensor by tensor; the
+// end-to-end check, which runs the model in float32 and as written, has the weights of one layer in memory at
+// a time. So it takes the memory of a few copies of the largest tensor, that of an int8 model of up to 1 GiB,
+// and disk space beside the output for the float32 model while it runs.
 #pragma once
 
 #include <functional>
@@ -21,7 +22,7 @@ struct ConvertOptions {
   Precision precision = Precision::kInt8;
   uint32_t block = 0;    // lm, tokens; 0: 256
   uint32_t memory = 0;   // lm, tokens; 0: the checkpoint's mem_len
-  uint32_t threads = 0;  // of the end-to-end check; 0: as many as pay
+  uint32_t threads = 0;  // of rounding and the end-to-end check; 0: as many as pay
   bool golden = true;    // store inputs and the float model's outputs, and compare with them
   // Called before each step: how many of how many are done, and what comes. False ends with
   // Error::kCancelled.

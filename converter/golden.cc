@@ -18,11 +18,18 @@ std::vector<flatbuffers::Offset<fb::Tensor>> describe_arrays(ModelWriter& writer
 
 }  // namespace
 
+Result<std::shared_ptr<Backend>> check_backend(const std::shared_ptr<const Model>& model) {
+  BackendOptions options;
+  options.keep_weights = false;  // the model may be larger than the memory
+  LSRT_ASSIGN(std::shared_ptr<Backend> backend, Backend::create(options, model));
+  return backend;
+}
+
 Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::shared_ptr<const Model>& model,
                                  const ArrayOptions& options) {
   GoldenArrays golden;
   golden.inputs = plan.golden_inputs();
-  LSRT_ASSIGN(const std::shared_ptr<Backend> backend, Backend::create({}, model));
+  LSRT_ASSIGN(const std::shared_ptr<Backend> backend, check_backend(model));
   ArrayOptions run = options;
   run.positions = plan.golden_positions;
   LSRT_ASSIGN(golden.outputs, run_arrays(backend, golden.inputs, run));

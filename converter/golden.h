@@ -18,6 +18,9 @@ struct GoldenArrays {
   std::vector<Array> inputs, outputs;
 };
 
+// What models that were just written are run on, with the weights of one layer in memory at a time.
+Result<std::shared_ptr<Backend>> check_backend(const std::shared_ptr<const Model>& model);
+
 // Runs the float32 model of the plan on the plan's inputs.
 Result<GoldenArrays> make_golden(const ModelPlan& plan, const std::shared_ptr<const Model>& model,
                                  const ArrayOptions& options);

@@ -269,7 +269,15 @@ Result<std::vector<float>> TensorSource::read(const SourceTensor& tensor) const 
     default:
       LSRT_TRY(gather_integers(path(), base, tensor, &out));
   }
+  forget(tensor);
   return out;
+}
+
+void TensorSource::forget(const SourceTensor& tensor) const {
+  if (mapped_.empty()) return;
+  const Bytes& file = files_[tensor.file];
+  const uint64_t size = static_cast<uint64_t>(tensor.count()) * source_type_size(tensor.type);
+  forget_mapped(file.data + tensor.file_offset, std::min<uint64_t>(size, file.size - tensor.file_offset));
 }
 
 bool TensorSource::same(const SourceTensor& a, const SourceTensor& b) const {
@@ -279,8 +287,10 @@ bool TensorSource::same(const SourceTensor& a, const SourceTensor& b) const {
   for (size_t i = a.shape.size(); i-- > 0; next *= a.shape[i]) {
     if (a.strides[i] != next) return false;
   }
-  return std::memcmp(files_[a.file].data + a.file_offset, files_[b.file].data + b.file_offset,
-                     static_cast<size_t>(a.count()) * source_type_size(a.type)) == 0;
+  const bool are_same = std::memcmp(files_[a.file].data + a.file_offset, files_[b.file].data + b.file_offset,
+                                    static_cast<size_t>(a.count()) * source_type_size(a.type)) == 0;
+  forget(a), forget(b);
+  return are_same;
 }
 
 Result<std::vector<int64_t>> TensorSource::read_integers(const SourceTensor& tensor) const {

@@ -78,6 +78,7 @@ class TensorSource {
  private:
   explicit TensorSource(const std::string& path);
   Status map(const std::string& path);
+  void forget(const SourceTensor& tensor) const;  // its bytes need no memory now
   Status add(const Bytes& file);
 
   const std::string path_, folder_;

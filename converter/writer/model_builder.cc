@@ -139,12 +139,13 @@ flatbuffers::Offset<fb::Tensor> ModelBuilder::weights(const std::string& name,
                                                       const MakeFloats& make) {
   if (precision_ == Precision::kFloat32) return floats(name, shape, make);
   return writer_.tensor(
-      name, DataType::kInt8, shape, [=, source = source_, reports = reports_]() -> Result<TensorBytes> {
+      name, DataType::kInt8, shape,
+      [=, source = source_, reports = reports_, threads = threads_]() -> Result<TensorBytes> {
         if (source.random()) return random_int8(name, shape);
         LSRT_ASSIGN(const std::vector<float> values, make());
         const size_t groups = shape.size() == 3 ? shape[0] : 1;
         QuantizationError error;
-        TensorBytes bytes = quantize(values, groups, shape[shape.size() - 2], shape.back(), &error);
+        TensorBytes bytes = quantize(values, groups, shape[shape.size() - 2], shape.back(), &error, threads);
         if (reports != nullptr) {
           const uint64_t size = bytes.data.size() + 2 * sizeof(float) * bytes.scales.size();
           reports->push_back({name, DataType::kInt8, shape, size, error});

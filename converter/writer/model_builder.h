@@ -55,10 +55,10 @@ class ModelBuilder {
     uint32_t scaled_rows = 0;
   };
 
-  // reports, if given, receives one entry for each tensor as it is written.
+  // reports, if given, receives one entry for each tensor as it is written. threads: of rounding; 0: all.
   ModelBuilder(ModelWriter& writer, const WeightSource& source, Precision precision,
-               std::vector<TensorReport>* reports)
-      : writer_(writer), source_(source), precision_(precision), reports_(reports) {}
+               std::vector<TensorReport>* reports, size_t threads = 1)
+      : writer_(writer), source_(source), precision_(precision), reports_(reports), threads_(threads) {}
 
   // Notes a problem unless the checkpoint has the tensor in this shape; for tensors that a `make` reads.
   void require(const std::string& name, const std::vector<uint32_t>& shape);
@@ -130,6 +130,7 @@ class ModelBuilder {
   const WeightSource& source_;
   const Precision precision_;
   std::vector<TensorReport>* const reports_;
+  const size_t threads_;
   std::set<std::string> used_, ignored_;  // names without the prefix
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "converter/writer/parallel.h"
 #include "kernels/gemm/gemm.h"
 
 namespace lsrt {
@@ -71,6 +72,11 @@ struct ErrorSums {
     max_abs = std::max(max_abs, std::abs(x - y));
   }
 
+  void add(const ErrorSums& other) {
+    xx += other.xx, yy += other.yy, xy += other.xy, error += other.error;
+    max_abs = std::max(max_abs, other.max_abs);
+  }
+
   QuantizationError result() const {
     QuantizationError result;
     result.max_abs = max_abs;
@@ -104,17 +110,17 @@ float choose_scale(const float* row, size_t columns) {
 }
 
 TensorBytes quantize(const std::vector<float>& values, size_t groups, size_t rows, size_t columns,
-                     QuantizationError* error) {
+                     QuantizationError* error, size_t threads) {
   const size_t group_panels = panel_count(rows);
   TensorBytes bytes;
   bytes.data.assign(groups * group_panels * panel_bytes(columns), 0);
   bytes.scales.assign(groups * group_panels * kPanelOutputs, 0);
   bytes.sums.assign(groups * group_panels * kPanelOutputs, 0);
-  ErrorSums sums;
-  for (size_t g = 0; g < groups; g++) {
-    for (size_t r = 0; r < rows; r++) {
-      const float* row = values.data() + (g * rows + r) * columns;
-      const size_t packed_row = g * group_panels * kPanelOutputs + r;
+  std::vector<ErrorSums> sums(groups * rows);
+  parallel_ranges(sums.size(), threads, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) {
+      const float* row = values.data() + i * columns;
+      const size_t packed_row = i / rows * group_panels * kPanelOutputs + i % rows;
       const float scale = choose_scale(row, columns);
       const float inverse = scale > 0 ? 1 / scale : 0;
       int32_t sum = 0;
@@ -123,13 +129,15 @@ TensorBytes quantize(const std::vector<float>& values, size_t groups, size_t row
         const auto integer = static_cast<int8_t>(q);
         bytes.data[panel_offset(packed_row, k, columns)] = static_cast<uint8_t>(integer);
         sum += integer;
-        sums.add(row[k], q * scale);
+        sums[i].add(row[k], q * scale);
       }
       bytes.scales[packed_row] = scale;
       bytes.sums[packed_row] = sum;
     }
-  }
-  *error = sums.result();
+  });
+  ErrorSums all;
+  for (const ErrorSums& row : sums) all.add(row);
+  *error = all.result();
   return bytes;
 }
 

@@ -26,9 +26,10 @@ struct QuantizationError {
 // The scale for one row: 0 if all is (nearly) zero.
 float choose_scale(const float* row, size_t columns);
 
-// [groups, rows, columns] row-major to int8 panels (kernels/gemm/gemm.h), anew in each group.
+// [groups, rows, columns] row-major to int8 panels (kernels/gemm/gemm.h), anew in each group. threads: 0: all
+// of the machine; results do not depend on them.
 TensorBytes quantize(const std::vector<float>& values, size_t groups, size_t rows, size_t columns,
-                     QuantizationError* error);
+                     QuantizationError* error, size_t threads = 1);
 
 // Row-major float32.
 TensorBytes store_floats(const std::vector<float>& values);

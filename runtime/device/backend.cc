@@ -5,7 +5,7 @@
 namespace lsrt {
 
 // Each device's own, defined in its folder, of which nothing else is known here.
-Result<std::unique_ptr<Backend>> create_cpu_backend(const std::string& isa,
+Result<std::unique_ptr<Backend>> create_cpu_backend(const BackendOptions& options,
                                                     std::shared_ptr<const Model> model);
 #ifdef LSRT_CUDA
 Result<std::unique_ptr<Backend>> create_cuda_backend(std::shared_ptr<const Model> model);
@@ -16,7 +16,7 @@ constexpr const char* kBackends = "cpu";
 
 Result<std::unique_ptr<Backend>> Backend::create(const BackendOptions& options,
                                                  std::shared_ptr<const Model> model) {
-  if (options.name == "cpu") return create_cpu_backend(options.isa, std::move(model));
+  if (options.name == "cpu") return create_cpu_backend(options, std::move(model));
 #ifdef LSRT_CUDA
   if (options.name == "cuda") return create_cuda_backend(std::move(model));
 #endif

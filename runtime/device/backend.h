@@ -30,6 +30,9 @@ namespace lsrt {
 struct BackendOptions {
   std::string name = "cpu";
   std::string isa;  // kernel set; "": LSRT_ISA or the best one
+  // false: weights of linear layers are prepared for each launch and then given back, so that those of one
+  // layer are in memory at a time: for models that are run once. Of a mapped file only.
+  bool keep_weights = true;
 };
 
 struct BackendInfo {

@@ -161,6 +161,10 @@ Status Model::check_weights() const {
   return {};
 }
 
+void Model::forget(const TensorView& tensor) const {
+  if (std::holds_alternative<MappedFile>(bytes_)) forget_mapped(tensor.data, tensor.bytes());
+}
+
 bool Model::is_int8() const {
   return std::any_of(tensors_.begin(), tensors_.end(),
                      [](const TensorView& tensor) { return tensor.type == DataType::kInt8; });

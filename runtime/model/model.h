@@ -167,6 +167,8 @@ class Model {
   // Recounts the row sums and padding of all int8 weights (kModel), which loading does not do for a mapped
   // file: it would read all of it.
   Status check_weights() const;
+  // If the file is mapped, a tensor's data take no memory until they are used again.
+  void forget(const TensorView& tensor) const;
 
   // A digest (base/digest.h) of all that decides what the model computes: every field of the header but the
   // golden, the provenance, the names of tensors and their places in the file; and every byte of the weights.

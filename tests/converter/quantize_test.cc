@@ -132,6 +132,23 @@ TEST_CASE("normal weights lose less than 1 % and keep their direction") {
   CHECK(error.snr_db > 42);
 }
 
+TEST_CASE("any number of threads gives the same bytes and errors") {
+  const std::vector<float> values = normal(3 * 37 * 21, 5);
+  QuantizationError error;
+  const TensorBytes one = quantize(values, 3, 37, 21, &error);
+  for (const size_t threads : {0u, 2u, 3u, 8u, 1000u}) {
+    CAPTURE(threads);
+    QuantizationError other;
+    const TensorBytes many = quantize(values, 3, 37, 21, &other, threads);
+    CHECK(many.data == one.data);
+    CHECK(many.scales == one.scales);
+    CHECK(many.sums == one.sums);
+    CHECK(other.relative_rms == error.relative_rms);
+    CHECK(other.cosine == error.cosine);
+    CHECK(other.max_abs == error.max_abs);
+  }
+}
+
 TEST_CASE("float32 is stored as it is") {
   const std::vector<float> values = normal(10, 2);
   const TensorBytes bytes = store_floats(values);

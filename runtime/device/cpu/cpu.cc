@@ -8,16 +8,19 @@
 
 namespace lsrt {
 
-// isa: "" for LSRT_ISA or the best kernel set. Errors: kArgument, kUnsupported. For backend.cc.
-Result<std::unique_ptr<Backend>> create_cpu_backend(const std::string& isa,
+// Errors: kArgument, kUnsupported. For backend.cc.
+Result<std::unique_ptr<Backend>> create_cpu_backend(const BackendOptions& options,
                                                     std::shared_ptr<const Model> model);
 
-Result<std::unique_ptr<Backend>> create_cpu_backend(const std::string& isa,
+Result<std::unique_ptr<Backend>> create_cpu_backend(const BackendOptions& options,
                                                     std::shared_ptr<const Model> model) {
+  const std::string& isa = options.isa;
   const char* forced = isa.empty() ? std::getenv("LSRT_ISA") : isa.c_str();
   KernelChoice choice;
   const Kernels* kernels = find_kernels(forced, &choice);
-  if (kernels) return std::unique_ptr<Backend>(new CpuBackend(*kernels, std::move(model)));
+  if (kernels) {
+    return std::unique_ptr<Backend>(new CpuBackend(*kernels, std::move(model), options.keep_weights));
+  }
   const char* why = choice == KernelChoice::kUnknown    ? "is not a kernel set"
                     : choice == KernelChoice::kNotBuilt ? "is not in this build"
                                                         : "needs instructions that this CPU lacks";
@@ -25,9 +28,10 @@ Result<std::unique_ptr<Backend>> create_cpu_backend(const std::string& isa,
               "isa '%s' %s; available here: %s", forced, why, available_kernel_names());
 }
 
-CpuBackend::CpuBackend(const Kernels& kernels, std::shared_ptr<const Model> model)
+CpuBackend::CpuBackend(const Kernels& kernels, std::shared_ptr<const Model> model, bool keep_weights)
     : Backend(std::move(model)),
       kernels_(kernels),
+      keep_weights_(keep_weights),
       linear_(kernels),
       rows_(kernels),
       causal_(kernels),

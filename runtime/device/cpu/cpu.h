@@ -75,7 +75,7 @@ inline const CpuStream& cpu_stream(const Stream& stream) { return static_cast<co
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(const Kernels& kernels, std::shared_ptr<const Model> model);
+  CpuBackend(const Kernels& kernels, std::shared_ptr<const Model> model, bool keep_weights = true);
 
   BackendInfo info() const override { return {"cpu", kernels_.isa, 4 * Landmarks::kRowBlock}; }
   const Ops& ops() const override { return table_; }
@@ -94,6 +94,7 @@ class CpuBackend : public Backend {
   using Key = std::tuple<const void*, const void*, const void*, size_t, size_t, DataType>;
 
   const Kernels& kernels_;
+  const bool keep_weights_;
   CpuLinearOps linear_;
   CpuRowOps rows_;
   CpuCausalOps causal_;

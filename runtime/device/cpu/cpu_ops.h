@@ -16,6 +16,8 @@ inline void normalise(const RowKernels& kernels, const DeviceNorm& norm, size_t 
   }
 }
 
+class CpuStream;
+
 class CpuLinearOps : public LinearOps {
  public:
   explicit CpuLinearOps(const Kernels& kernels) : kernels_(kernels) {}
@@ -24,6 +26,9 @@ class CpuLinearOps : public LinearOps {
               Dev<float> y) const override;
 
  private:
+  void multiply(const CpuStream& cpu, const Linear& linear, const float* x, size_t rows,
+                Activation activation, float* y) const;
+
   const Kernels& kernels_;
 };
 

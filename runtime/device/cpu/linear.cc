@@ -12,6 +12,12 @@ struct PanelLinear : Linear {
   PanelWeights weights;
 };
 
+// Weights that are not kept (BackendOptions): prepared for each launch.
+struct PassingLinear : Linear {
+  LinearView view;
+  const Model* model;
+};
+
 // Rows that share one pass over the weights: their packed form should stay in the L2 cache.
 constexpr size_t kRowBlock = 48;
 // Bytes of weights of one task: a share of the L2 cache.
@@ -46,7 +52,12 @@ Result<const Linear*> CpuBackend::prepare(const LinearView& view) {
   here.weight.scales = weights_of(weight.scales).address();
   here.weight.sums = weights_of(weight.sums).address();
   here.bias = weights_of(view.bias).address();
-  if (weight.type == DataType::kInt8) {
+  if (!keep_weights_) {
+    auto linear = std::make_unique<PassingLinear>();
+    linear->view = here;
+    linear->model = &model();
+    slot = std::move(linear);
+  } else if (weight.type == DataType::kInt8) {
     auto linear = std::make_unique<PanelLinear>();
     linear->weights = here.weight.panels(0, here.bias);
     slot = std::move(linear);
@@ -54,8 +65,8 @@ Result<const Linear*> CpuBackend::prepare(const LinearView& view) {
     Result<std::unique_ptr<FloatLinear>> linear = FloatLinear::create(here, kernels_.rows);
     if (!linear.ok()) return linear.status();
     slot = linear.take();
-    uses_floats_ = true;
   }
+  uses_floats_ = uses_floats_ || weight.type != DataType::kInt8;
   slot->outputs = view.outputs;
   slot->inputs = view.inputs;
   return static_cast<const Linear*>(slot.get());
@@ -70,9 +81,27 @@ void CpuLinearOps::plan(const LinearView& view, size_t rows, StreamPlan* plan) c
 void CpuLinearOps::linear(Stream& stream, const Linear& linear, Dev<const float> from, size_t rows,
                           Activation activation, Dev<float> to) const {
   const auto launched = stream.launched("linear", rows, linear.outputs, linear.inputs);
-  const float* x = from.address();
-  float* y = to.address();
   const CpuStream& cpu = cpu_stream(stream);
+  const auto* passing = dynamic_cast<const PassingLinear*>(&linear);
+  if (passing == nullptr) return multiply(cpu, linear, from.address(), rows, activation, to.address());
+  const LinearView& view = passing->view;
+  PanelLinear panels;
+  std::unique_ptr<FloatLinear> floats;
+  if (view.weight.type == DataType::kInt8) {
+    panels.weights = view.weight.panels(0, view.bias);
+  } else {
+    Result<std::unique_ptr<FloatLinear>> made = FloatLinear::create(view, kernels_.rows);
+    if (!made.ok()) return cpu.fail(made.status());
+    floats = made.take();
+  }
+  Linear& prepared = floats ? static_cast<Linear&>(*floats) : panels;
+  prepared.outputs = linear.outputs, prepared.inputs = linear.inputs;
+  multiply(cpu, prepared, from.address(), rows, activation, to.address());
+  passing->model->forget(view.weight);
+}
+
+void CpuLinearOps::multiply(const CpuStream& cpu, const Linear& linear, const float* x, size_t rows,
+                            Activation activation, float* y) const {
   const size_t inputs = linear.inputs, outputs = linear.outputs;
   const size_t row_blocks = (rows + kRowBlock - 1) / kRowBlock;
 
