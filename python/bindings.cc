@@ -91,6 +91,8 @@ struct Model {
     return nb::bytes(text, size);
   }
 
+  bool token_special(int32_t token) const { return lsrt_token_special(handle.get(), token); }
+
   std::vector<std::string> labels() const {
     std::vector<std::string> all;
     for (size_t i = 0; i < lsrt_model_classes(handle.get()); ++i)
@@ -229,6 +231,7 @@ NB_MODULE(_lsrt, m) {
       .def(nb::init<const std::string&, const std::string&, const std::string&, bool>())
       .def("tokenize", &Model::tokenize)
       .def("token_text", &Model::token_text)
+      .def("token_special", &Model::token_special)
       .def("image_input", &Model::image_input)
       .def("sequence_input", &Model::sequence_input)
       .def_prop_ro("labels", &Model::labels)

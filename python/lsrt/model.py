@@ -85,7 +85,7 @@ class Model:
         return self._handle.tokenize(_bytes(text))
 
     def detokenize(self, ids: Sequence[int]) -> bytes:
-        """The bytes of tokens, one after the other."""
+        """The bytes of tokens, one after the other; of special tokens their names."""
         return b"".join(self._handle.token_text(int(i)) for i in _tokens(ids))
 
     def session(self, threads: int = 0, block: Optional[int] = None, memory: Optional[int] = None) -> "Session":
@@ -226,8 +226,9 @@ class Session:
         seed: Optional[int] = None,
     ) -> Iterator[str]:
         """Pieces of text as they are made, never half a character. The prompt goes first; without one the text goes on
-        from where generate() stopped, or load() took it up. temperature 0 takes the most probable token; a seed makes the
-        same text again. Parameters are checked at once, not when the first piece is asked for."""
+        from where generate() stopped, or load() took it up. A special token, the end of a document, ends it. temperature 0
+        takes the most probable token; a seed makes the same text again. Parameters are checked at once, not when the first
+        piece is asked for."""
         seed = random.getrandbits(32) if seed is None else seed
         sampler = _lsrt.Sampler(self._model._handle, temperature, top_k, top_p, min_p, repeat_penalty, seed)
         tokens = _tokens(self._model.tokenize(prompt))
@@ -251,6 +252,8 @@ class Session:
                     self._sampler = None
             tokens = _tokens(sampler.sample(logprobs))
             self._sampler = sampler
+            if self._model._handle.token_special(int(tokens[0])):
+                break
             piece = decoder.decode(self._model._handle.token_text(int(tokens[0])))
             if piece:
                 yield piece

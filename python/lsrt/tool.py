@@ -61,6 +61,7 @@ def convert(
     *,
     family: Optional[str] = None,
     dict=None,
+    tokenizer=None,
     config=None,
     labels=None,
     precision: str = "int8",
@@ -72,7 +73,7 @@ def convert(
     sizes, errors of rounding by tensor, distance from the float model. ``lsrt convert --help`` has the options."""
     with tempfile.TemporaryDirectory() as folder:
         report = os.path.join(folder, "report.json")
-        _run(["convert", os.fspath(checkpoint), "-o", os.fspath(output), *_options(family=family, dict=dict, config=config, labels=labels, precision=precision, block=block, memory=memory, threads=threads, report=report)])
+        _run(["convert", os.fspath(checkpoint), "-o", os.fspath(output), *_options(family=family, dict=dict, tokenizer=tokenizer, config=config, labels=labels, precision=precision, block=block, memory=memory, threads=threads, report=report)])
         with open(report, encoding="utf-8") as file:
             return json.load(file)
 

@@ -270,3 +270,17 @@ def test_command_line(books):
     out = subprocess.run([script, "inspect", books, "--json"], capture_output=True, check=True)
     assert json.loads(out.stdout)["family"] == "lm"
     assert os.access(script, os.X_OK)
+
+
+def test_byte_pairs(folder):
+    """A checkpoint in a folder with a tokenizer.json."""
+    checkpoint = ROOT.parent / "shared" / "checkpoints" / "books-mamba"
+    if not checkpoint.exists():
+        pytest.skip("no ../shared/checkpoints/books-mamba")
+    lsrt.convert(checkpoint, folder / "mamba.lsrt")
+    model = lsrt.load(folder / "mamba.lsrt")
+    text = "It was a dark and stormy night \N{SNOWMAN} <|endoftext|>"
+    tokens = model.tokenize(text)
+    assert model.detokenize(tokens) == text.encode()
+    pieces = list(model.session().generate("It was", max_tokens=40, temperature=0))
+    assert pieces and all(isinstance(piece, str) for piece in pieces) and "\N{REPLACEMENT CHARACTER}" not in "".join(pieces)

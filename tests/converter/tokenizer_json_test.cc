@@ -1,5 +1,4 @@
 // tokenizer.json: what is read, and what is refused by name.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "converter/families/tokenizer_json.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,4 @@
 // Byte-level byte pair encoding: words, normal form C, added tokens, merges; the C API on top of it.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "runtime/text/byte_pairs.h"
 
 #include <doctest/doctest.h>

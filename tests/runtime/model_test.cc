@@ -122,7 +122,7 @@ TEST_CASE("files that are something else") {
 TEST_CASE("a newer format is named") {
   Editable model{tiny_lm(Precision::kInt8, {.force_defaults = true})};
   model.set<uint32_t>(model.root(), fb::Model::VT_FORMAT, 7);
-  check_refused(model.bytes, Error::kVersion, "model format 7, but this version reads formats up to 2");
+  check_refused(model.bytes, Error::kVersion, "model format 7, but this version reads formats up to 3");
   model.set<uint32_t>(model.root(), fb::Model::VT_FORMAT, 0);
   check_refused(model.bytes, Error::kModel, "model format 0");
 }

@@ -1,5 +1,4 @@
 // Models whose weights are not kept but prepared for each launch, as conversion runs them.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include "runtime/api/arrays.h"

@@ -195,7 +195,6 @@ ModelBytes tiny_mamba(Precision precision) {
   MambaParameters p;
   p.layers = 2, p.d = 8, p.inner = 16, p.states = 4, p.taps = 3, p.rank = 2;
   p.vocabulary_size = 10;
-  p.vocabulary = {"", "a", "b", "c"};
   TinyOptions options;
   options.force_defaults = true;
   return tiny_model(plan_mamba(p, WeightSource()), precision, options, {});
