@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set-up, build and all tests. LSRT_STAGES chooses more builds to test; the native one always comes last, so that the
-# output ends with its summary: LSRT_STAGES="asan tsan simde light aarch64 fuzz python cuda native" scripts/test.sh
+# output ends with its summary: LSRT_STAGES="asan tsan simde light shared aarch64 fuzz python cuda native" scripts/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +22,11 @@ for stage in ${LSRT_STAGES:-native}; do
     simde)  # what kernels decide
       run_stage simde build-simde kernels_test grouped_attention_test session_test encoder_test vision_test mixture_test ;;
     light) run_stage light build-light session_test encoder_test vision_test ;;  # float32 without XNNPACK
+    shared)  # a shared library, and the library whole as a part of another project
+      echo "== shared"
+      scripts/build.sh shared lsrt lsrt_cli c_api_test
+      LSRT_WHOLE=1 ctest --test-dir build-shared --output-on-failure --parallel "$(nproc)" --no-tests=error \
+        -R '^(c_api|symbols|install|hardening)_test$' ;;
     fuzz) echo "== fuzz"; scripts/fuzz.sh 120 ;;  # each target
     python) echo "== python"; scripts/python.sh ;;
     cuda)  # with the image of nvcc in it, on the driver of tests

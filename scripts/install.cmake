@@ -1,0 +1,55 @@
+# What is installed: the tool with its manual, the C and C++ API, and what finds them, find_package(lsrt) and pkg-config.
+# Two components: tool, and dev for those who compile programs.
+include(CMakePackageConfigHelpers)
+
+# ---- the tool
+
+install(TARGETS lsrt_cli COMPONENT tool)
+install(FILES scripts/completion.bash RENAME lsrt DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions"
+  COMPONENT tool)
+add_custom_command(OUTPUT "${PROJECT_BINARY_DIR}/lsrt.1" DEPENDS lsrt_cli scripts/man.sh VERBATIM
+  COMMAND "${PROJECT_SOURCE_DIR}/scripts/man.sh" "${PROJECT_BINARY_DIR}/lsrt.1" ${CMAKE_CROSSCOMPILING_EMULATOR}
+    "$<TARGET_FILE:lsrt_cli>"
+  COMMENT "Writing the manual page")
+add_custom_target(lsrt_manual ALL DEPENDS "${PROJECT_BINARY_DIR}/lsrt.1")
+install(FILES "${PROJECT_BINARY_DIR}/lsrt.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT tool)
+
+# ---- the library; of a static one also the parts that it links with, in lsrt/; those of XNNPACK call each other
+
+install(TARGETS lsrt COMPONENT dev)
+install(FILES runtime/lsrt.h runtime/lsrt.hpp DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT dev)
+set(LSRT_STATIC_PARTS)
+if(NOT BUILD_SHARED_LIBS)
+  set(parts lsrt_kernels)
+  install(TARGETS lsrt_kernels ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}/lsrt" COMPONENT dev)
+  if(LSRT_XNNPACK)
+    list(APPEND parts XNNPACK microkernels-prod XNNPACK pthreadpool cpuinfo)
+    install(DIRECTORY "${LSRT_XNNPACK_DIR}/lib/" DESTINATION "${CMAKE_INSTALL_LIBDIR}/lsrt" COMPONENT dev)
+  endif()
+  list(TRANSFORM parts REPLACE "(.+)" "@lib@/lsrt/lib\\1.a" OUTPUT_VARIABLE LSRT_STATIC_PARTS)
+endif()
+if(LSRT_XNNPACK)  # whose code is in tool and library
+  set(licenses DIRECTORY "${LSRT_XNNPACK_DIR}/licenses/" DESTINATION "${CMAKE_INSTALL_DATADIR}/doc")
+  install(${licenses}/lsrt/licenses COMPONENT tool)
+  install(${licenses}/lsrt-dev/licenses COMPONENT dev)
+endif()
+
+# ---- what finds it
+
+set(config_folder "${CMAKE_INSTALL_LIBDIR}/cmake/lsrt")
+file(RELATIVE_PATH LSRT_PREFIX_FROM_CONFIG "/prefix/${config_folder}" "/prefix")
+string(REPLACE "@lib@" "\${lsrt_lib}" LSRT_CONFIG_PARTS "${LSRT_STATIC_PARTS}")
+configure_file(scripts/lsrtConfig.cmake.in lsrtConfig.cmake @ONLY)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/lsrtConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/lsrtConfig.cmake" "${PROJECT_BINARY_DIR}/lsrtConfigVersion.cmake"
+  DESTINATION "${config_folder}" COMPONENT dev)
+
+set(pc_folder "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+file(RELATIVE_PATH LSRT_PREFIX_FROM_PC "/prefix/${pc_folder}" "/prefix")
+string(REPLACE "@lib@" "\${libdir}" LSRT_PC_PARTS "${LSRT_STATIC_PARTS}")
+if(LSRT_STATIC_PARTS)
+  list(APPEND LSRT_PC_PARTS -lstdc++ -lpthread -ldl -lm)
+endif()
+list(JOIN LSRT_PC_PARTS " " LSRT_PC_PARTS)
+configure_file(scripts/lsrt.pc.in lsrt.pc @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/lsrt.pc" DESTINATION "${pc_folder}" COMPONENT dev)
