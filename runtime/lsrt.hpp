@@ -144,6 +144,11 @@ struct Tokens {
 // Asked between steps; false stops the call with LSRT_ERROR_CANCELLED. Must not throw.
 using Progress = std::function<bool(size_t done, size_t total)>;
 
+// The beginning of a text that is still being made which can be shown: whole UTF-8 characters.
+inline std::string_view whole_text(std::string_view text) {
+  return text.substr(0, lsrt_whole_text(text.data(), text.size()));
+}
+
 // ---- sampling
 
 class Sampler {
@@ -336,6 +341,16 @@ class Model {
     size_t size = 0;
     const char* text = lsrt_token_text(get(), token, &size);
     return {text, size};
+  }
+  bool token_special(int32_t token) const { return lsrt_token_special(get(), token); }
+  Result<std::string> detokenize(Tokens tokens) const {
+    size_t size = 0;
+    lsrt_status status = lsrt_detokenize(get(), tokens.data, tokens.size, nullptr, 0, &size);
+    std::string text(status == LSRT_ERROR_MEMORY ? size : 0, '\0');
+    if (!text.empty()) {
+      status = lsrt_detokenize(get(), tokens.data, tokens.size, text.data(), text.size(), &size);
+    }
+    return {status, std::move(text)};
   }
 
   // Memory that a session will take.

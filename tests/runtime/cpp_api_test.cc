@@ -27,6 +27,10 @@ TEST_CASE("C++: text") {
   const std::vector<int32_t> tokens = model.tokenize("abcab").or_throw();
   CHECK(tokens == std::vector<int32_t>{4, 5, 6, 4, 5});
   CHECK(model.tokenize("").or_throw().empty());
+  CHECK(model.detokenize(tokens).or_throw() == "abcab");
+  CHECK(model.detokenize(api::Tokens(nullptr, 0)).or_throw().empty());
+  CHECK_FALSE(model.token_special(4));
+  CHECK(api::whole_text("a\xe2\x82") == "a");
 
   api::SessionParams params;
   params.threads = 1;
@@ -130,6 +134,7 @@ TEST_CASE("C++: errors are values, or exceptions where asked") {
   CHECK(missing->token_text(1).empty());
   CHECK(missing->verify().code() == LSRT_ERROR_ARGUMENT);
   CHECK_FALSE(missing->tokenize("a"));
+  CHECK_FALSE(missing->detokenize(1));
   CHECK_FALSE(missing->plan());
   api::Result<api::Session> session = missing->session();
   CHECK_FALSE(session);
