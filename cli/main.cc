@@ -17,12 +17,12 @@ using namespace lsrt::tool;
 namespace {
 
 constexpr char kIntroduction[] =
-    "lsrt runs Transformer-LS (Long-Short Transformer) models in int8: it writes text in constant memory, and classifies\n"
-    "images and long documents. Three commands to try:\n"
+    "lsrt runs Transformer-LS (Long-Short Transformer) and Mamba models in int8: it writes text in constant memory, and\n"
+    "classifies images and long documents. Three commands to try:\n"
     "\n"
-    "  lsrt convert books-lm.pt --dict dict.txt -o books-lm.lsrt       a trained checkpoint to a model file\n"
-    "  lsrt generate books-lm.lsrt --prompt \"It was a dark night\"     text as it is made\n"
-    "  lsrt bench --arch enwik8-base                                   speed on this machine; needs no model\n"
+    "  lsrt bench --arch enwik8-base                               speed on this machine; needs no model\n"
+    "  lsrt convert books-lm.pt --dict dict.txt -o books-lm.lsrt   a trained checkpoint to a model file\n"
+    "  lsrt generate books-lm.lsrt --prompt \"It was a dark night\"  text as it is made\n"
     "\n"
     "lsrt --help lists all commands, lsrt COMMAND --help explains one.\n";
 
@@ -33,7 +33,7 @@ int failed(int exit_status, const std::string& message) {
 
 int run_tool(int argc, char** argv) {
   CLI::App tool(
-      "Transformer-LS (Long-Short Transformer) models in int8: text of any length in constant memory, "
+      "Transformer-LS (Long-Short Transformer) and Mamba models in int8: text of any length in constant memory, "
       "images, documents.",
       "lsrt");
   tool.set_version_flag("--version", LSRT_VERSION);

@@ -107,8 +107,8 @@ Status tokenize_all(const lsrt_model* model, std::string_view text, const std::s
                     std::vector<int32_t>* tokens) {
   const size_t taken = tokenize(model, text, tokens);
   if (taken == text.size()) return {};
-  return fail(Error::kFile, "%s: %s", source.c_str(),
-              LoadedModel::unknown_byte(text, taken).message().c_str());
+  return fail(Error::kFile, "%s: %s; replace such characters, for example accented letters and curly quotes",
+              source.c_str(), LoadedModel::unknown_byte(text, taken).message().c_str());
 }
 
 Status require_text(const lsrt_model* model, const std::string& path) {

@@ -52,6 +52,7 @@ cp "$work/report.json" "$work/out" && json "len(j) > 3"
 # ---- usage ------------------------------------------------------------------------------------------------------------
 
 expect 2
+[ "$(grep -c '^  lsrt [a-z]' "$work/out")" = 3 ] || fail "not three commands to try without arguments"
 in_out "lsrt convert books-lm.pt"
 expect 2 frobnicate
 expect 2 generate
@@ -264,6 +265,7 @@ generate --prompt a -n 0
 [ ! -s "$work/out" ] || fail "-n 0 wrote text"
 expect 1 generate "$books" --prompt $'ab\xffcd'
 in_err "byte 0xFF at position 2"
+in_err "replace such characters"
 expect 1 generate "$books" --prompt-file "$work/missing"
 in_err "$work/missing"
 

@@ -26,7 +26,7 @@ expect_only() {
 }
 
 complete -p lsrt | grep -q -- '-o default -F _lsrt' || { echo "bash was told nothing of lsrt"; failures=1; }
-expect "lsrt " convert inspect generate score classify run bench verify --help --version
+expect "lsrt " convert inspect generate tokenize score classify run bench verify --help --version
 expect_only "lsrt conv" convert
 expect_only "lsrt --v" --version
 expect "lsrt generate m.lsrt --" --prompt --temperature --threads --save-state --help
@@ -37,7 +37,7 @@ expect "lsrt convert x.pt --family " lm vil encoder
 expect_only "lsrt convert x.pt --family v" vil
 expect "lsrt bench --isa " scalar
 expect_only "lsrt generate "  # a file
-for command in convert inspect generate score classify run bench verify; do
+for command in convert inspect generate tokenize score classify run bench verify; do
   mapfile -t options < <(lsrt $command --help | grep -oE '(^ +|,)--[a-z0-9-]+' | grep -oE -- '--.*')
   [ "${#options[@]}" -gt 2 ] || { echo "lsrt $command --help shows no options"; failures=1; }
   expect "lsrt $command -" "${options[@]}"
