@@ -1,8 +1,10 @@
 #include "converter/convert.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <future>
 
 #include "base/atomic_file.h"
 #include "base/mapped_file.h"
@@ -91,12 +93,12 @@ Result<FamilyOptions> family_options(const ConvertOptions& options) {
   return result;
 }
 
-// Of all files, which are mapped, one after the other.
-std::string sha256_of(const std::vector<Bytes>& files) {
+// Of all files, which are mapped, one after the other. Ends early, with any text, when it is told to stop.
+std::string sha256_of(const std::vector<Bytes>& files, const std::atomic<bool>& stop) {
   Sha256 hash;
   constexpr size_t kPiece = 1 << 24;
   for (const Bytes& file : files) {
-    for (size_t at = 0; at < file.size; at += kPiece) {
+    for (size_t at = 0; at < file.size && !stop; at += kPiece) {
       const size_t size = std::min(kPiece, file.size - at);
       hash.update(file.data + at, size);
       forget_mapped(file.data + at, size);
@@ -112,11 +114,16 @@ class Conversion {
   Conversion(const TensorSource& source, const ModelPlan& plan, const ConvertOptions& options)
       : source_(source), plan_(plan), options_(options) {
     origin_.source_file = plain_text(source.path().substr(source.path().rfind('/') + 1));
-    origin_.source_sha256 = sha256_of(source.files());
     origin_.source_format = source.format();
     origin_.converter_version = LSRT_VERSION;
     origin_.architecture = plain_text(plan.architecture);
+    // Runs beside the reference, which goes without it; later where there may be no second thread, or is none.
+    const std::launch when =
+        options.threads == 1 ? std::launch::deferred : std::launch::async | std::launch::deferred;
+    sha256_ = std::async(when, [this] { return sha256_of(source_.files(), stop_); });
   }
+
+  ~Conversion() { stop_ = true; }  // sha256_ waits
 
   Status run(const std::string& output_path, AtomicFile output, ConvertReport* report) {
     GoldenArrays golden;
@@ -128,6 +135,7 @@ class Conversion {
       LSRT_ASSIGN(golden, make_golden(plan_, model, check_options()));
       pass_++;
     }
+    origin_.source_sha256 = sha256_.get();
     LSRT_TRY(write(options_.precision, options_.golden ? &golden : nullptr, &output, report));
     LSRT_ASSIGN(const std::shared_ptr<const Model> model, load_written(output, Placement::kMemory));
     if (options_.golden) {
@@ -203,6 +211,8 @@ class Conversion {
   const ModelPlan& plan_;
   const ConvertOptions& options_;
   Provenance origin_;
+  std::atomic<bool> stop_{false};
+  std::future<std::string> sha256_;
   std::vector<uint8_t> header_;  // of the last write
   size_t pass_ = 0;
   size_t tensors_ = 0;  // of a pass

@@ -2,7 +2,7 @@
 #include "base/text.h"
 #include "converter/families/tokenizer_json.h"
 #include "fuzz/fuzz.h"
-#include "runtime/text/byte_pairs.h"
+#include "runtime/text/bpe_tokenizer.h"
 #include "runtime/text/unicode.h"
 #include "tests/support/tiny_models.h"
 

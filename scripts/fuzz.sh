@@ -29,7 +29,7 @@ sources() {
     torch) echo converter/source/{torch_file,torch_state,torch_tensor,zip_archive,tensor_source}.cc ;;
     safetensors) echo converter/source/{safetensors,json_text}.cc ;;
     vocabulary) echo converter/families/dictionary.cc runtime/text/tokenizer.cc ;;
-    tokenizer) echo converter/families/tokenizer_json.cc runtime/text/{byte_pairs,unicode,tokenizer}.cc ;;
+    tokenizer) echo converter/families/tokenizer_json.cc runtime/text/{bpe_tokenizer,unicode,tokenizer}.cc ;;
     config) echo converter/families/{config,names_lm,names_encoder,names_vil,vil_architecture}.cc ;;
     jpeg) echo image/image_jpeg.cc ;;
     png) echo image/image_png.cc ;;

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes a Hugging Face folder of a Mamba with random bfloat16 weights, in shards: random_mamba.py 130m|370m|790m|1.4b|2.8b FOLDER.
+"""Writes a Hugging Face folder of a Mamba with random bfloat16 weights, in shards.
 
 For measuring what `lsrt convert` takes: weights of any size that need no download."""
+import argparse
 import json
 import math
 import os
 import struct
-import sys
 
 SHAPES = {"130m": (24, 768), "370m": (48, 1024), "790m": (48, 1536), "1.4b": (48, 2048), "2.8b": (64, 2560)}
 SHARD = 2_000_000_000  # bytes
@@ -36,7 +36,11 @@ def bfloat16(name, count):
 
 
 def main():
-    (layers, d), folder = SHAPES[sys.argv[1]], sys.argv[2]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("folder")
+    arguments = parser.parse_args()
+    (layers, d), folder = SHAPES[arguments.shape], arguments.folder
     os.makedirs(folder, exist_ok=True)
     shards, size = [[]], 0
     for name, shape in tensors(layers, d):

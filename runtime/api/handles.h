@@ -14,7 +14,7 @@
 #include "runtime/device/backend.h"
 #include "runtime/lsrt.h"
 #include "runtime/model/model.h"
-#include "runtime/text/byte_pairs.h"
+#include "runtime/text/bpe_tokenizer.h"
 #include "runtime/text/tokenizer.h"
 
 namespace lsrt {

@@ -1,4 +1,4 @@
-#include "runtime/text/byte_pairs.h"
+#include "runtime/text/bpe_tokenizer.h"
 
 #include <algorithm>
 #include <cstring>

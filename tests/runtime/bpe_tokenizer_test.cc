@@ -1,5 +1,5 @@
 // Byte-level byte pair encoding: words, normal form C, added tokens, merges; the C API on top of it.
-#include "runtime/text/byte_pairs.h"
+#include "runtime/text/bpe_tokenizer.h"
 
 #include <doctest/doctest.h>
 
