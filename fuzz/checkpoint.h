@@ -6,6 +6,7 @@
 
 #include "converter/families/names_encoder.h"
 #include "converter/families/names_lm.h"
+#include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "fuzz/fuzz.h"
 #include "tests/support/tiny_models.h"
@@ -18,12 +19,16 @@ inline void plan_and_write(const TensorSource& source, const FamilyOptions& opti
   struct {
     bool (*recognise)(const TensorSource&, std::string*);
     Result<ModelPlan> (*plan)(const TensorSource&, const std::string&, const FamilyOptions&);
-  } const families[] = {{is_lm, plan_lm}, {is_encoder, plan_encoder}, {is_vil, plan_vil}};
+  } const families[] = {
+      {is_lm, plan_lm}, {is_encoder, plan_encoder}, {is_mamba, plan_mamba}, {is_vil, plan_vil}};
   for (const auto& family : families) {
     std::string prefix;
     if (!family.recognise(source, &prefix)) continue;
     const auto plan = family.plan(source, prefix, options);
     if (!plan.ok()) continue;
+    // Those of images are as large as the image, which only the model that is written bounds.
+    if (plan.value().family != Family::kVil)
+      require(!plan.value().golden_inputs().empty(), "there is a check");
     // Refused while it is written, or a model that loads: the loader's checks are the converter's as well.
     for (const Precision precision : {Precision::kInt8, Precision::kFloat32}) {
       ModelBytes bytes = lsrt_test::tiny_model(plan.value(), precision, {}, {});

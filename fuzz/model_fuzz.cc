@@ -1,20 +1,45 @@
 // Model files: what loads is planned and, within bounds, run. An input is the file with one byte behind it,
-// which tells how it is run; of at most eight bytes, the seed of a random model. Mutations are of the format:
-// a new random model, or numbers, extents, spans and tables changed; every other one is libFuzzer's own.
+// which tells how it is run; of at most eight bytes, the number of a complete model or the seed of a random
+// one. Mutations are of the format: a new model, or numbers, extents, spans and tables changed; every other
+// one is libFuzzer's own.
 #include "fuzz/fuzz.h"
 #include "kernels/dispatch.h"
 #include "tests/support/bounded_run.h"
 #include "tests/support/damage.h"
 #include "tests/support/random_model.h"
+#include "tests/support/tiny_models.h"
 
 using namespace lsrt;
 using namespace lsrt_test;
+
+namespace {
+
+constexpr uint64_t kCompleteModels = 8;
+
+// Of every family, with what random ones lack: a stored check, labels, byte pairs.
+ModelBytes complete_model(uint64_t number) {
+  const Precision precision = number % 2 == 0 ? Precision::kInt8 : Precision::kFloat32;
+  const TinyOptions options{.force_defaults = number < kCompleteModels / 2, .golden = true};
+  switch (number / 2 % 4) {
+    case 0:
+      return tiny_lm(precision, options);
+    case 1:
+      return tiny_encoder(precision, options);
+    case 2:
+      return tiny_vil(precision, options);
+    default:
+      return tiny_byte_pairs(tiny_vocabulary(), options);
+  }
+}
+
+}  // namespace
 
 size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
   Random random(seed);
   if (random.chance(5)) {
     const Weights weights = random.pick({Weights::kInt8, Weights::kFloat32, Weights::kMixed});
-    const ModelBytes model = random_model(random.next(), Extents::kTiny, weights);
+    const ModelBytes model = random.chance(30) ? complete_model(random.next() % kCompleteModels)
+                                               : random_model(random.next(), Extents::kTiny, weights);
     if (!model.empty() && model.size() < most) {
       std::memcpy(data, model.data(), model.size());
       data[model.size()] = static_cast<uint8_t>(random.next());
@@ -41,7 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint8_t how = data[size - 1];
   ModelBytes bytes(data, data + size - 1);
   if (size <= sizeof(uint64_t)) {
-    bytes = random_model(lsrt_fuzz::Front(data, size).take<uint64_t>(), Extents::kTiny, Weights::kMixed);
+    const auto number = lsrt_fuzz::Front(data, size).take<uint64_t>();
+    bytes = number < kCompleteModels ? complete_model(number)
+                                     : random_model(number, Extents::kTiny, Weights::kMixed);
   }
   const auto loaded = Model::load_bytes(std::move(bytes), "fuzz");
   if (!loaded.ok()) {

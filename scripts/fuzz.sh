@@ -61,8 +61,12 @@ if [ -n "$coverage" ]; then
     [ ! -d "build-fuzz/corpus/$target" ] || inputs+=("build-fuzz/corpus/$target")
     LLVM_PROFILE_FILE=build-cover/$target.profraw "build-cover/${target}_replay" "${inputs[@]}" >/dev/null
     llvm-profdata merge -o "build-cover/$target.profdata" "build-cover/$target.profraw"
-    llvm-cov report "build-cover/${target}_replay" -instr-profile="build-cover/$target.profdata" $(sources "$target") |
-      awk -v target="$target" '$1 == "TOTAL" { printf "%-13s %5d of %5d lines, %s\n", target, $8 - $9, $8, $10 }'
+    # Its own choice of files does not find them where a compiler's cache made the paths relative.
+    llvm-cov report "build-cover/${target}_replay" -instr-profile="build-cover/$target.profdata" |
+      awk -v target="$target" -v wanted="$(echo $(sources "$target"))" '
+        BEGIN { count = split(wanted, names, " ") }
+        { for (i = 1; i <= count; ++i) if ($1 ~ "(^|/)" names[i] "$") { lines += $8; missed += $9 } }
+        END { printf "%-13s %5d of %5d lines, %.1f %%\n", target, lines - missed, lines, lines ? 100 * (lines - missed) / lines : 0 }'
   done
   exit
 fi
