@@ -1,5 +1,5 @@
 # What is installed: the tool with its manual, the C and C++ API, and what finds them, find_package(lsrt) and pkg-config.
-# Two components: tool, and dev for those who compile programs.
+# Two components, of which scripts/package.sh makes packages: tool, and dev for those who compile programs.
 include(CMakePackageConfigHelpers)
 
 # ---- the tool
@@ -53,3 +53,26 @@ endif()
 list(JOIN LSRT_PC_PARTS " " LSRT_PC_PARTS)
 configure_file(scripts/lsrt.pc.in lsrt.pc @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/lsrt.pc" DESTINATION "${pc_folder}" COMPONENT dev)
+
+# ---- packages
+
+set(CPACK_GENERATOR "DEB;TGZ")
+set(CPACK_PACKAGE_NAME lsrt)
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_CONTACT "The lsrt maintainers <lsrt@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Int8 inference of Transformer-LS and Mamba models")
+set(CPACK_PACKAGE_DESCRIPTION "Writes text in constant memory, classifies images and long documents.")
+set(CPACK_PACKAGE_FILE_NAME "lsrt-${PROJECT_VERSION}-linux-${LSRT_ARCH}")  # the archive, with both components
+set(CPACK_PACKAGE_DIRECTORY "${PROJECT_BINARY_DIR}/packages")
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL tool dev)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_TOOL_PACKAGE_NAME lsrt)
+set(CPACK_DEBIAN_TOOL_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_TOOL_PACKAGE_SHLIBDEPS ON)  # JPEG, PNG, the C++ library: at the versions that the tool was linked with
+set(CPACK_DEBIAN_DEV_PACKAGE_NAME lsrt-dev)
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+set(CPACK_COMPONENT_DEV_DESCRIPTION "The library, its headers for C and C++, and what CMake and pkg-config need.")
+set(CPACK_COMPONENT_TOOL_DESCRIPTION "The command line tool.")
+include(CPack)
