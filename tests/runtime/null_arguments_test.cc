@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <filesystem>
 #include <tuple>
 #include <type_traits>
 
 #include "runtime/lsrt.h"
+#include "tests/support/files.h"
 #include "tests/support/tiny_models.h"
 
 using namespace lsrt_test;
@@ -183,6 +185,8 @@ unsigned call_all(Arguments* a) {
 }  // namespace
 
 TEST_CASE("no combination of null pointers breaks a function of the C API") {
+  const TemporaryFolder folder;  // for the file "a"
+  std::filesystem::current_path(folder / "");
   for (const ModelBytes& bytes : {tiny_lm(Precision::kInt8), tiny_byte_pairs(),
                                   tiny_encoder(Precision::kInt8), tiny_vil(Precision::kInt8)}) {
     Arguments arguments(bytes);
