@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "runtime/classify/head.h"
-#include "runtime/classify/layer_runner.h"
 #include "runtime/classify/sequence_groups.h"
 #include "runtime/device/backend.h"
+#include "runtime/mixers/layer_runner.h"
 
 namespace lsrt {
 

@@ -1,6 +1,4 @@
 // Two-dimensional long-short attention of one grid: its place in a model file.
-#include <algorithm>
-
 #include "runtime/model/reader.h"
 
 namespace lsrt {
@@ -19,7 +17,7 @@ Status ModelReader::mixer(const fb::VisionLongShort& source, const Rows& rows, V
     if (source.norm_summary() == nullptr) return wrong("norm_summary", "is missing");
     LSRT_TRY(norm("norm_summary", source.norm_summary(), d, &mixer->norm_summary));
   }
-  const uint64_t reach = mixer->window - 1 + std::max(mixer->window / 2, 1u);
+  const uint64_t reach = mixer->window - 1 + mixer->margin();
   return floats("relative_bias", source.relative_bias(), {(2 * reach + 1) * (2 * reach + 1), mixer->heads},
                 &mixer->relative_bias);
 }

@@ -7,6 +7,8 @@
 //   for_each_linear(f)  f(layer) for the linear layers that every row passes
 #pragma once
 
+#include <algorithm>
+
 #include "runtime/model/family.h"
 #include "runtime/model/views.h"
 
@@ -64,6 +66,8 @@ struct VisionLongShort {
   LinearView qkv, out;
   NormView norm_window, norm_summary;
   const float* relative_bias = nullptr;  // [(2 reach + 1)^2, heads] or null
+
+  uint32_t margin() const { return std::max(window / 2, 1u); }  // patches around a group that it sees
 
   static constexpr bool fits(Family family) { return family == Family::kVil; }
   template <typename F>

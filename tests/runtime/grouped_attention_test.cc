@@ -10,8 +10,8 @@
 
 #include "base/compare.h"
 #include "kernels/dispatch.h"
-#include "runtime/classify/vision_layout.h"
 #include "runtime/device/backend.h"
+#include "runtime/mixers/vision_layout.h"
 
 using namespace lsrt;
 
@@ -39,7 +39,10 @@ struct Problem {
   size_t global_stride;
   GroupedAttention attention{};
 
-  explicit Problem(const Case& c) : layout(c.grid, c.cls, c.window), tables(layout.tables()) {
+  explicit Problem(const Case& c)
+      : layout(c.window ? VisionLayout::windows(c.grid, c.cls, c.window, std::max<size_t>(c.window / 2, 1))
+                        : VisionLayout::all(c.grid, c.cls)),
+        tables(layout.tables()) {
     std::mt19937 random(3);
     std::normal_distribution<float> normal;
     auto fill = [&](std::vector<float>* x, size_t n) {
@@ -113,7 +116,7 @@ struct Problem {
         };
         for (size_t k = 0; k < a.group_keys; ++k) {
           const int32_t row = a.key_rows.address()[i / a.group_queries * a.group_keys + k];
-          const size_t run = query * (layout.span + layout.cls_count) + k / a.bias_run;
+          const size_t run = query * layout.runs() + k / a.bias_run;
           const double score =
               a.bias ? a.bias.address()[head * a.bias_stride + a.bias_offsets.address()[run] + k % a.bias_run]
                      : 0.0f;

@@ -133,13 +133,13 @@ TEST_CASE("windows see their group and its surroundings, with the bias of the di
     for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i);
     VisionLongShort mixer;
     mixer.heads = kHeads, mixer.window = s.window, mixer.relative_bias = table.data();
-    const VisionLayout layout(s.grid, s.cls, s.window);
+    const VisionLayout layout = VisionLayout::windows(s.grid, s.cls, s.window, reach);
     const LayoutTables tables = layout.tables();
     const std::vector<float> biases = relative_biases(mixer, layout);
     CHECK(tables.query_rows.size() == layout.query_row_count());
     CHECK(tables.key_rows.size() == layout.key_row_count());
     CHECK(tables.bias_offsets.size() == layout.bias_offset_count());
-    CHECK(biases.size() == bias_count(mixer, layout));
+    CHECK(biases.size() == kHeads * layout.bias_floats());
     INFO("window " << s.window << " of " << s.grid);
 
     std::vector<size_t> seen(layout.rows());
@@ -158,7 +158,7 @@ TEST_CASE("windows see their group and its surroundings, with the bias of the di
       if (s.cls) expected[0] = 0;
       for (size_t k = 0; k < layout.group_keys; ++k) {
         const int32_t key = tables.key_rows[q / layout.group_queries * layout.group_keys + k];
-        const size_t run = q % layout.group_queries * (layout.span + s.cls) + k / layout.span;
+        const size_t run = q % layout.group_queries * layout.runs() + k / layout.span;
         const float* head = &biases[layout.bias_floats()];  // head 1
         if (key >= 0) got[key] = head[tables.bias_offsets[run] + k % layout.span];
       }

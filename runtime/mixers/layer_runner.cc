@@ -1,4 +1,4 @@
-#include "runtime/classify/layer_runner.h"
+#include "runtime/mixers/layer_runner.h"
 
 namespace lsrt {
 namespace {

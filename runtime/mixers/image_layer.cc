@@ -1,0 +1,23 @@
+#include "runtime/mixers/image_layer.h"
+
+namespace lsrt {
+
+Result<std::unique_ptr<ImageLayer>> ImageLayer::create(const Block& block, const ImageExtents& extents,
+                                                       Backend& backend, VisionLayouts& layouts) {
+  using Made = Result<std::unique_ptr<ImageLayer>>;
+  const auto make = [&](const auto& mixer) -> Made {
+    if constexpr (std::decay_t<decltype(mixer)>::fits(Family::kVil)) {
+      return make_image_layer(block, mixer, extents, backend, layouts);
+    } else {
+      return fail(Error::kUnsupported, "a layer of an image classifier does not see images");
+    }
+  };
+  return std::visit(make, block.mixer);
+}
+
+Status needs_grouped(const Backend& backend) {
+  if (backend.ops().grouped) return {};
+  return fail(Error::kUnsupported, "backend '%s' has no attention in groups", backend.info().name);
+}
+
+}  // namespace lsrt
