@@ -12,6 +12,7 @@
 #include "converter/families/family.h"
 #include "converter/families/names_encoder.h"
 #include "converter/families/names_lm.h"
+#include "converter/families/names_longformer.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "converter/golden.h"
@@ -33,7 +34,8 @@ constexpr Layout kLayouts[] = {
     {Family::kLm, "backbone.norm_f.weight and backbone.layers.0.mixer.*", is_mamba, plan_mamba},
     {Family::kEncoder, "model.embeddings.word_embeddings.weight and model.transformer_0.mha.*", is_encoder,
      plan_encoder},
-    {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.*", is_vil, plan_vil},
+    {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.qkv", is_vil, plan_vil},
+    {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.query", is_longformer, plan_longformer},
 };
 
 Status unknown_layout(const TensorSource& source, const std::optional<Family>& family) {

@@ -4,6 +4,7 @@
 
 #include "converter/families/names_encoder.h"
 #include "converter/families/names_lm.h"
+#include "converter/families/names_longformer.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "converter/golden.h"
@@ -44,13 +45,24 @@ Result<ModelPlan> enwik8(uint32_t layers, const RandomModelOptions& options) {
   return plan_lm(p, WeightSource());
 }
 
-Result<ModelPlan> vil(const char* architecture, uint32_t size) {
+Result<VilParameters> vil_parameters(const char* architecture, uint32_t size) {
   VilParameters p;
   LSRT_ASSIGN(p.stages, parse_vil_architecture(architecture));
   p.size = size;
   p.resize = static_cast<uint32_t>(std::lround(size / 0.875));
   p.classes = 1000;
+  return p;
+}
+
+Result<ModelPlan> vil(const char* architecture, uint32_t size) {
+  LSRT_ASSIGN(const VilParameters p, vil_parameters(architecture, size));
   return plan_vil(p, WeightSource());
+}
+
+Result<ModelPlan> longformer(const char* architecture) {
+  LongformerParameters p;
+  LSRT_ASSIGN(p.vil, vil_parameters(architecture, 224));
+  return plan_longformer(p, WeightSource());
 }
 
 // Sizes of state-spaces/mamba; every id has some text.
@@ -119,6 +131,16 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
         "l4,h12,d768,n1,s0,g0,p2,f7,a0,r8",
         384);
   }
+  if (architecture == "longformer-small-224") {
+    return longformer(
+        "l1,h3,d96,n1,s1,g1,p4,f7,a0_l2,h3,d192,n2,s1,g1,p2,f7,a0_l3,h6,d384,n8,s0,g1,p2,a0_"
+        "l4,h12,d768,n1,s0,g0,p2,a0");
+  }
+  if (architecture == "longformer-medium-224") {
+    return longformer(
+        "l1,h3,d96,n1,s1,g1,p4,f7,a0_l2,h3,d192,n4,s1,g1,p2,f7,a0_l3,h6,d384,n16,s0,g1,p2,a0_"
+        "l4,h12,d768,n1,s0,g0,p2,a0");
+  }
   if (architecture == "lra") return lra(options);
   if (architecture == "mamba-130m") return mamba(24, 768);
   if (architecture == "mamba-370m") return mamba(48, 1024);
@@ -133,7 +155,7 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
   return fail(
       Error::kArgument,
       "architecture %s is not known; expected enwik8-base, enwik8-large, vil-ls-medium-224, vil-ls-base-224, "
-      "vil-ls-medium-384, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b, mamba2-130m, -370m, -780m, -1.3b or -2.7b",
+      "vil-ls-medium-384, longformer-small-224, longformer-medium-224, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b, mamba2-130m, -370m, -780m, -1.3b or -2.7b",
       architecture.c_str());
 }
 

@@ -51,6 +51,9 @@ struct SelectiveScanBuilder;
 struct StateSpaceDual;
 struct StateSpaceDualBuilder;
 
+struct VisionWindow;
+struct VisionWindowBuilder;
+
 struct FeedForward;
 struct FeedForwardBuilder;
 
@@ -119,6 +122,8 @@ inline const flatbuffers::TypeTable *FullAttentionTypeTable();
 inline const flatbuffers::TypeTable *SelectiveScanTypeTable();
 
 inline const flatbuffers::TypeTable *StateSpaceDualTypeTable();
+
+inline const flatbuffers::TypeTable *VisionWindowTypeTable();
 
 inline const flatbuffers::TypeTable *FeedForwardTypeTable();
 
@@ -264,6 +269,39 @@ template<> struct StemTraits<lsrt::fb::PatchStem> {
 bool VerifyStem(flatbuffers::Verifier &verifier, const void *obj, Stem type);
 bool VerifyStemVector(flatbuffers::Verifier &verifier, const flatbuffers::Vector<flatbuffers::Offset<void>> *values, const flatbuffers::Vector<Stem> *types);
 
+enum class WindowEdge : uint8_t {
+  cut = 0,
+  exact = 1,
+  torus = 2,
+  MIN = cut,
+  MAX = torus
+};
+
+inline const WindowEdge (&EnumValuesWindowEdge())[3] {
+  static const WindowEdge values[] = {
+    WindowEdge::cut,
+    WindowEdge::exact,
+    WindowEdge::torus
+  };
+  return values;
+}
+
+inline const char * const *EnumNamesWindowEdge() {
+  static const char * const names[4] = {
+    "cut",
+    "exact",
+    "torus",
+    nullptr
+  };
+  return names;
+}
+
+inline const char *EnumNameWindowEdge(WindowEdge e) {
+  if (flatbuffers::IsOutRange(e, WindowEdge::cut, WindowEdge::torus)) return "";
+  const size_t index = static_cast<size_t>(e);
+  return EnumNamesWindowEdge()[index];
+}
+
 enum class Mixer : uint8_t {
   NONE = 0,
   CausalLongShort = 1,
@@ -272,11 +310,12 @@ enum class Mixer : uint8_t {
   FullAttention = 4,
   SelectiveScan = 5,
   StateSpaceDual = 6,
+  VisionWindow = 7,
   MIN = NONE,
-  MAX = StateSpaceDual
+  MAX = VisionWindow
 };
 
-inline const Mixer (&EnumValuesMixer())[7] {
+inline const Mixer (&EnumValuesMixer())[8] {
   static const Mixer values[] = {
     Mixer::NONE,
     Mixer::CausalLongShort,
@@ -284,13 +323,14 @@ inline const Mixer (&EnumValuesMixer())[7] {
     Mixer::VisionLongShort,
     Mixer::FullAttention,
     Mixer::SelectiveScan,
-    Mixer::StateSpaceDual
+    Mixer::StateSpaceDual,
+    Mixer::VisionWindow
   };
   return values;
 }
 
 inline const char * const *EnumNamesMixer() {
-  static const char * const names[8] = {
+  static const char * const names[9] = {
     "NONE",
     "CausalLongShort",
     "EncoderLongShort",
@@ -298,13 +338,14 @@ inline const char * const *EnumNamesMixer() {
     "FullAttention",
     "SelectiveScan",
     "StateSpaceDual",
+    "VisionWindow",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameMixer(Mixer e) {
-  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::StateSpaceDual)) return "";
+  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::VisionWindow)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesMixer()[index];
 }
@@ -335,6 +376,10 @@ template<> struct MixerTraits<lsrt::fb::SelectiveScan> {
 
 template<> struct MixerTraits<lsrt::fb::StateSpaceDual> {
   static const Mixer enum_value = Mixer::StateSpaceDual;
+};
+
+template<> struct MixerTraits<lsrt::fb::VisionWindow> {
+  static const Mixer enum_value = Mixer::VisionWindow;
 };
 
 bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer type);
@@ -1794,6 +1839,159 @@ inline flatbuffers::Offset<StateSpaceDual> CreateStateSpaceDual(
   return builder_.Finish();
 }
 
+struct VisionWindow FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef VisionWindowBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return VisionWindowTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_HEADS = 4,
+    VT_WINDOW = 6,
+    VT_MARGIN = 8,
+    VT_EDGE = 10,
+    VT_QKV = 12,
+    VT_OUT = 14,
+    VT_GLOBAL_QKV = 16,
+    VT_GLOBAL_OUT = 18,
+    VT_RELATIVE_BIAS = 20,
+    VT_GLOBAL_BIAS = 22,
+    VT_GLOBAL_GLOBAL_BIAS = 24
+  };
+  uint32_t heads() const {
+    return GetField<uint32_t>(VT_HEADS, 0);
+  }
+  uint32_t window() const {
+    return GetField<uint32_t>(VT_WINDOW, 0);
+  }
+  uint32_t margin() const {
+    return GetField<uint32_t>(VT_MARGIN, 0);
+  }
+  lsrt::fb::WindowEdge edge() const {
+    return static_cast<lsrt::fb::WindowEdge>(GetField<uint8_t>(VT_EDGE, 0));
+  }
+  const lsrt::fb::Linear *qkv() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_QKV);
+  }
+  const lsrt::fb::Linear *out() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_OUT);
+  }
+  const lsrt::fb::Linear *global_qkv() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_GLOBAL_QKV);
+  }
+  const lsrt::fb::Linear *global_out() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_GLOBAL_OUT);
+  }
+  const lsrt::fb::Tensor *relative_bias() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_RELATIVE_BIAS);
+  }
+  const lsrt::fb::Tensor *global_bias() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_GLOBAL_BIAS);
+  }
+  const lsrt::fb::Tensor *global_global_bias() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_GLOBAL_GLOBAL_BIAS);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyField<uint32_t>(verifier, VT_HEADS, 4) &&
+           VerifyField<uint32_t>(verifier, VT_WINDOW, 4) &&
+           VerifyField<uint32_t>(verifier, VT_MARGIN, 4) &&
+           VerifyField<uint8_t>(verifier, VT_EDGE, 1) &&
+           VerifyOffsetRequired(verifier, VT_QKV) &&
+           verifier.VerifyTable(qkv()) &&
+           VerifyOffsetRequired(verifier, VT_OUT) &&
+           verifier.VerifyTable(out()) &&
+           VerifyOffset(verifier, VT_GLOBAL_QKV) &&
+           verifier.VerifyTable(global_qkv()) &&
+           VerifyOffset(verifier, VT_GLOBAL_OUT) &&
+           verifier.VerifyTable(global_out()) &&
+           VerifyOffset(verifier, VT_RELATIVE_BIAS) &&
+           verifier.VerifyTable(relative_bias()) &&
+           VerifyOffset(verifier, VT_GLOBAL_BIAS) &&
+           verifier.VerifyTable(global_bias()) &&
+           VerifyOffset(verifier, VT_GLOBAL_GLOBAL_BIAS) &&
+           verifier.VerifyTable(global_global_bias()) &&
+           verifier.EndTable();
+  }
+};
+
+struct VisionWindowBuilder {
+  typedef VisionWindow Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_heads(uint32_t heads) {
+    fbb_.AddElement<uint32_t>(VisionWindow::VT_HEADS, heads, 0);
+  }
+  void add_window(uint32_t window) {
+    fbb_.AddElement<uint32_t>(VisionWindow::VT_WINDOW, window, 0);
+  }
+  void add_margin(uint32_t margin) {
+    fbb_.AddElement<uint32_t>(VisionWindow::VT_MARGIN, margin, 0);
+  }
+  void add_edge(lsrt::fb::WindowEdge edge) {
+    fbb_.AddElement<uint8_t>(VisionWindow::VT_EDGE, static_cast<uint8_t>(edge), 0);
+  }
+  void add_qkv(flatbuffers::Offset<lsrt::fb::Linear> qkv) {
+    fbb_.AddOffset(VisionWindow::VT_QKV, qkv);
+  }
+  void add_out(flatbuffers::Offset<lsrt::fb::Linear> out) {
+    fbb_.AddOffset(VisionWindow::VT_OUT, out);
+  }
+  void add_global_qkv(flatbuffers::Offset<lsrt::fb::Linear> global_qkv) {
+    fbb_.AddOffset(VisionWindow::VT_GLOBAL_QKV, global_qkv);
+  }
+  void add_global_out(flatbuffers::Offset<lsrt::fb::Linear> global_out) {
+    fbb_.AddOffset(VisionWindow::VT_GLOBAL_OUT, global_out);
+  }
+  void add_relative_bias(flatbuffers::Offset<lsrt::fb::Tensor> relative_bias) {
+    fbb_.AddOffset(VisionWindow::VT_RELATIVE_BIAS, relative_bias);
+  }
+  void add_global_bias(flatbuffers::Offset<lsrt::fb::Tensor> global_bias) {
+    fbb_.AddOffset(VisionWindow::VT_GLOBAL_BIAS, global_bias);
+  }
+  void add_global_global_bias(flatbuffers::Offset<lsrt::fb::Tensor> global_global_bias) {
+    fbb_.AddOffset(VisionWindow::VT_GLOBAL_GLOBAL_BIAS, global_global_bias);
+  }
+  explicit VisionWindowBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<VisionWindow> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<VisionWindow>(end);
+    fbb_.Required(o, VisionWindow::VT_QKV);
+    fbb_.Required(o, VisionWindow::VT_OUT);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<VisionWindow> CreateVisionWindow(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    uint32_t heads = 0,
+    uint32_t window = 0,
+    uint32_t margin = 0,
+    lsrt::fb::WindowEdge edge = lsrt::fb::WindowEdge::cut,
+    flatbuffers::Offset<lsrt::fb::Linear> qkv = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> out = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> global_qkv = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> global_out = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> relative_bias = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> global_bias = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> global_global_bias = 0) {
+  VisionWindowBuilder builder_(_fbb);
+  builder_.add_global_global_bias(global_global_bias);
+  builder_.add_global_bias(global_bias);
+  builder_.add_relative_bias(relative_bias);
+  builder_.add_global_out(global_out);
+  builder_.add_global_qkv(global_qkv);
+  builder_.add_out(out);
+  builder_.add_qkv(qkv);
+  builder_.add_margin(margin);
+  builder_.add_window(window);
+  builder_.add_heads(heads);
+  builder_.add_edge(edge);
+  return builder_.Finish();
+}
+
 struct FeedForward FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef FeedForwardBuilder Builder;
   static const flatbuffers::TypeTable *MiniReflectTypeTable() {
@@ -1903,6 +2101,9 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const lsrt::fb::StateSpaceDual *mixer_as_StateSpaceDual() const {
     return mixer_type() == lsrt::fb::Mixer::StateSpaceDual ? static_cast<const lsrt::fb::StateSpaceDual *>(mixer()) : nullptr;
   }
+  const lsrt::fb::VisionWindow *mixer_as_VisionWindow() const {
+    return mixer_type() == lsrt::fb::Mixer::VisionWindow ? static_cast<const lsrt::fb::VisionWindow *>(mixer()) : nullptr;
+  }
   const lsrt::fb::Norm *norm2() const {
     return GetPointer<const lsrt::fb::Norm *>(VT_NORM2);
   }
@@ -1950,6 +2151,10 @@ template<> inline const lsrt::fb::SelectiveScan *Block::mixer_as<lsrt::fb::Selec
 
 template<> inline const lsrt::fb::StateSpaceDual *Block::mixer_as<lsrt::fb::StateSpaceDual>() const {
   return mixer_as_StateSpaceDual();
+}
+
+template<> inline const lsrt::fb::VisionWindow *Block::mixer_as<lsrt::fb::VisionWindow>() const {
+  return mixer_as_VisionWindow();
 }
 
 struct BlockBuilder {
@@ -3236,6 +3441,10 @@ inline bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer 
       auto ptr = reinterpret_cast<const lsrt::fb::StateSpaceDual *>(obj);
       return verifier.VerifyTable(ptr);
     }
+    case Mixer::VisionWindow: {
+      auto ptr = reinterpret_cast<const lsrt::fb::VisionWindow *>(obj);
+      return verifier.VerifyTable(ptr);
+    }
     default: return true;
   }
 }
@@ -3327,6 +3536,21 @@ inline const flatbuffers::TypeTable *StemTypeTable() {
   return &tt;
 }
 
+inline const flatbuffers::TypeTable *WindowEdgeTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::WindowEdgeTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_ENUM, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
 inline const flatbuffers::TypeTable *MixerTypeTable() {
   static const flatbuffers::TypeCode type_codes[] = {
     { flatbuffers::ET_SEQUENCE, 0, -1 },
@@ -3335,7 +3559,8 @@ inline const flatbuffers::TypeTable *MixerTypeTable() {
     { flatbuffers::ET_SEQUENCE, 0, 2 },
     { flatbuffers::ET_SEQUENCE, 0, 3 },
     { flatbuffers::ET_SEQUENCE, 0, 4 },
-    { flatbuffers::ET_SEQUENCE, 0, 5 }
+    { flatbuffers::ET_SEQUENCE, 0, 5 },
+    { flatbuffers::ET_SEQUENCE, 0, 6 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::CausalLongShortTypeTable,
@@ -3343,10 +3568,11 @@ inline const flatbuffers::TypeTable *MixerTypeTable() {
     lsrt::fb::VisionLongShortTypeTable,
     lsrt::fb::FullAttentionTypeTable,
     lsrt::fb::SelectiveScanTypeTable,
-    lsrt::fb::StateSpaceDualTypeTable
+    lsrt::fb::StateSpaceDualTypeTable,
+    lsrt::fb::VisionWindowTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_UNION, 7, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_UNION, 8, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -3647,6 +3873,31 @@ inline const flatbuffers::TypeTable *StateSpaceDualTypeTable() {
   };
   static const flatbuffers::TypeTable tt = {
     flatbuffers::ST_TABLE, 12, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *VisionWindowTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::WindowEdgeTypeTable,
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 11, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }

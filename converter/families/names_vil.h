@@ -1,19 +1,10 @@
-// Multi-stage vision transformers: checkpoints of the authors' ViL-LS code (spec section 3).
+// Multi-stage vision transformers with long-short attention: checkpoints of the authors' ViL-LS code (spec
+// section 3).
 #pragma once
 
-#include "converter/families/family.h"
-#include "converter/families/vil_architecture.h"
+#include "converter/families/vil_model.h"
 
 namespace lsrt {
-
-struct VilParameters {
-  std::vector<VilStage> stages;
-  uint32_t size = 0, resize = 0;  // pixels
-  uint32_t classes = 0;
-  float eps = 1e-6f;  // of all norms but those of attention
-  bool average_pool = false;
-  std::vector<std::string> labels;
-};
 
 bool is_vil(const TensorSource& source, std::string* prefix);
 Result<ModelPlan> plan_vil(const TensorSource& source, const std::string& prefix,

@@ -42,11 +42,11 @@ bool set_letter(std::string_view item, VilStage* stage) {
       stage->blocks = value;
       return value > 0 && value <= kMaxBlocks;
     case 's':
-      stage->long_short = value == 1;
+      stage->windowed = value == 1;
       return value <= 1;
     case 'g':
       stage->cls_tokens = value;
-      return value <= 1;
+      return value <= kMaxClsRows;
     case 'p':
       stage->patch = value;
       return value > 0 && value <= kMaxImageSize;
@@ -75,13 +75,13 @@ Result<std::vector<VilStage>> parse_vil_architecture(const std::string& text) {
   std::string_view wrong;
   const bool good = for_each_part(text, '_', [&](std::string_view part) {
     if (stages.size() >= kMaxStages) return false;
-    const bool after_full = !stages.empty() && !stages.back().long_short;
+    const bool after_full = !stages.empty() && !stages.back().windowed;
     VilStage& stage = stages.emplace_back();
     const bool stage_good = for_each_part(part, ',', [&](std::string_view item) {
       wrong = item;
       return set_letter(item, &stage);
     });
-    if (after_full) stage.long_short = false;
+    if (after_full) stage.windowed = false;
     return stage_good;
   });
   if (good) return stages;
@@ -96,11 +96,12 @@ std::string vil_architecture_text(const std::vector<VilStage>& stages) {
     const VilStage& stage = stages[i];
     char part[128];
     std::snprintf(part, sizeof part, "%sl%zu,h%u,d%u,n%u,s%d,g%u,p%u,a%d", i == 0 ? "" : "_", i + 1,
-                  stage.heads, stage.width, stage.blocks, stage.long_short ? 1 : 0, stage.cls_tokens,
+                  stage.heads, stage.width, stage.blocks, stage.windowed ? 1 : 0, stage.cls_tokens,
                   stage.patch, stage.absolute ? 1 : 0);
     text += part;
     // Full attention has no window and no summaries, whatever the authors' string says.
-    if (stage.long_short) text += ",f" + std::to_string(stage.window) + ",r" + std::to_string(stage.rank);
+    if (stage.windowed) text += ",f" + std::to_string(stage.window);
+    if (stage.windowed && stage.rank > 0) text += ",r" + std::to_string(stage.rank);
   }
   return text;
 }
@@ -116,13 +117,14 @@ std::vector<VilStage> vil_stages_from_shapes(const WeightSource& source) {
     stage.cls_tokens = source.extent(name + "0.cls_token", 1);
     stage.absolute = source.find(name + "0.x_pos_embed") != nullptr;
     stage.blocks = 0;
-    while (source.find(name + std::to_string(2 * stage.blocks + 1) + ".attn.qkv.weight") != nullptr)
-      stage.blocks++;
+    const auto has = [&](uint32_t block, const char* tensor) {
+      return source.find(name + std::to_string(2 * block + 1) + ".attn." + tensor + ".weight") != nullptr;
+    };
+    while (has(stage.blocks, "qkv") || has(stage.blocks, "query")) stage.blocks++;
     const std::string attention = name + "1.attn.";
-    stage.long_short = source.find(attention + "dual_ln_full.weight") != nullptr;
+    stage.windowed = has(0, "dual_ln_full") || has(0, "query");
     stage.heads = source.extent(attention + "local_relative_position_bias_table", 1);
-    stage.window =
-        stage.long_short ? square_root(source.extent(attention + "relative_position_index", 0)) : 0;
+    stage.window = stage.windowed ? square_root(source.extent(attention + "relative_position_index", 0)) : 0;
     stage.rank = source.extent(attention + "to_dynamic_projection.weight", 0);  // times heads, until merged
   }
   return stages;
@@ -138,7 +140,7 @@ Status merge_vil_stages(const std::vector<VilStage>& given, const std::string& o
     VilStage& stage = (*stages)[i];
     const VilStage wanted = given.empty() ? stage : given[i];
     if (stage.heads == 0) stage.heads = given.empty() ? 0 : wanted.heads;
-    if (stage.heads == 0 || (stage.long_short && stage.window == 0 && given.empty())) {
+    if (stage.heads == 0 || (stage.windowed && stage.window == 0 && given.empty())) {
       return fail(Error::kCheckpoint,
                   "%s: the heads and the window of stage %zu do not follow from the tensors; give \"arch\" "
                   "with --config",
@@ -153,13 +155,13 @@ Status merge_vil_stages(const std::vector<VilStage>& given, const std::string& o
     }
     // From here on products of sides, widths and ranks fit 32 bits.
     if (stage.width == 0 || stage.width > kMaxWidth || stage.width % stage.heads != 0 || stage.blocks == 0 ||
-        stage.patch == 0 || stage.patch > kMaxImageSize || stage.window > kMaxImageSize) {
+        stage.patch == 0 || stage.patch > kMaxImageSize || stage.window > kMaxImageSize ||
+        stage.cls_tokens > kMaxClsRows) {
       return fail(Error::kCheckpoint,
                   "%s: stage %zu: width %u (at most %u, a multiple of %u heads), blocks %u, patch %u and "
-                  "window %u (at "
-                  "most %u)",
+                  "window %u (at most %u), cls tokens %u (at most %u)",
                   origin.c_str(), i + 1, stage.width, kMaxWidth, stage.heads, stage.blocks, stage.patch,
-                  stage.window, kMaxImageSize);
+                  stage.window, kMaxImageSize, stage.cls_tokens, kMaxClsRows);
     }
   }
   return {};

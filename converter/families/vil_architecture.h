@@ -1,4 +1,5 @@
-// The stages of a ViL-LS model: from the authors' architecture string, or from the shapes of a checkpoint.
+// The stages of a ViL-LS model or a Vision Longformer: from the authors' architecture string, or from the
+// shapes of a checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,10 @@ struct VilStage {
   uint32_t heads = 3;       // h
   uint32_t width = 192;     // d
   uint32_t blocks = 1;      // n
-  bool long_short = true;   // s; else full attention
+  bool windowed = true;     // s: long-short attention, or windows with global rows; else full attention
   uint32_t cls_tokens = 1;  // g
   uint32_t patch = 2;       // p
-  uint32_t window = 7;      // f, of long-short attention
+  uint32_t window = 7;      // f, of windowed stages
   bool absolute = true;     // a; else relative bias
   uint32_t rank = 0;        // r, of long-short attention
 };

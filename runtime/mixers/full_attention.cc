@@ -6,6 +6,7 @@ namespace lsrt {
 Status ModelReader::mixer(const fb::FullAttention& source, const Rows& rows, FullAttention* mixer) {
   mixer->heads = source.heads();
   LSRT_TRY(head_dim(mixer->heads, 0, rows, &mixer->head_dim));
+  LSRT_TRY(range("cls rows", rows.cls_count, 0, 1));
   const uint64_t d = rows.width;
   LSRT_TRY(linear("qkv", source.qkv(), 3 * d, d, &mixer->qkv));
   LSRT_TRY(linear("out", source.out(), d, d, &mixer->out));

@@ -17,6 +17,10 @@ Landmarks landmark_extents(const PreparedBlock& block, size_t rows) {
 Status PreparedBlock::prepare(Backend& backend) {
   LSRT_ASSIGN(qkv, backend.prepare(*qkv_view));
   LSRT_ASSIGN(out, backend.prepare(*out_view));
+  if (global_qkv_view) {
+    LSRT_ASSIGN(global_qkv, backend.prepare(*global_qkv_view));
+    LSRT_ASSIGN(global_out, backend.prepare(*global_out_view));
+  }
   LSRT_ASSIGN(fc1, backend.prepare(block->feed_forward.fc1));
   LSRT_ASSIGN(fc2, backend.prepare(block->feed_forward.fc2));
   norm1 = backend.norm(block->norm1), norm2 = backend.norm(block->norm2);
@@ -39,6 +43,10 @@ void LayerRunner::plan(const PreparedBlock& block, size_t rows, StreamPlan* plan
   const FeedForward& feed_forward = block.block->feed_forward;
   for (const LinearView* view : {block.qkv_view, block.out_view, &feed_forward.fc1, &feed_forward.fc2}) {
     backend_.ops().linear->plan(*view, tile, plan);
+  }
+  if (block.global_qkv_view) {
+    backend_.ops().linear->plan(*block.global_qkv_view, tile, plan);
+    backend_.ops().linear->plan(*block.global_out_view, tile, plan);
   }
   if (block.rank) backend_.ops().grouped->plan(landmarks, plan);
 }
@@ -82,6 +90,23 @@ void LayerRunner::project(Stream& stream, const PreparedBlock& block, Dev<const 
   }
 }
 
+void LayerRunner::project_globals(Stream& stream, const PreparedBlock& block, Dev<const float> x, size_t rows,
+                                  const Projected& to) const {
+  const RowOps& row_ops = *backend_.ops().rows;
+  const size_t width = block.width, stride = 3 * width;
+  for (size_t row = 0, count; row < rows; row += count) {
+    count = std::min(tile_, rows - row);
+    row_ops.layer_norm(stream, block.norm1, width, x + row * width, width, count, normed_, width);
+    backend_.ops().linear->linear(stream, *block.global_qkv, normed_, count, Activation::kNone, qkv_);
+    if (row < block.globals) {
+      const size_t queries = std::min(count, block.globals - row);
+      row_ops.copy_rows(stream, width, qkv_, stride, queries, to.query + row * width, width);
+    }
+    backend_.ops().grouped->store_key_values(stream, to.store, row, count, qkv_ + width, qkv_ + 2 * width,
+                                             stride);
+  }
+}
+
 void LayerRunner::store_globals(Stream& stream, const DeviceNorm& norm, const KeyValueStore& store,
                                 size_t first, size_t count, Dev<float> key, Dev<float> value) const {
   const size_t width = store.width();
@@ -95,9 +120,16 @@ void LayerRunner::feed_forward(Stream& stream, const PreparedBlock& block, Dev<c
   const RowOps& row_ops = *backend_.ops().rows;
   const LinearOps& linear = *backend_.ops().linear;
   const size_t width = block.width;
+  size_t globals = block.global_out ? block.globals : 0;
   for (size_t count; rows > 0; rows -= count, attention += count * width, x += count * width) {
     count = rows <= most_rows_ ? rows : tile_;
-    linear.linear(stream, *block.out, attention, count, Activation::kNone, mixed_);
+    const size_t first = std::min(globals, count);
+    if (first) linear.linear(stream, *block.global_out, attention, first, Activation::kNone, mixed_);
+    if (first < count) {
+      linear.linear(stream, *block.out, attention + first * width, count - first, Activation::kNone,
+                    mixed_ + first * width);
+    }
+    globals -= first;
     row_ops.add_norm(stream, block.norm2, width, mixed_, count, x, normed_);
     linear.linear(stream, *block.fc1, normed_, count, block.block->feed_forward.activation, hidden_);
     linear.linear(stream, *block.fc2, hidden_, count, Activation::kNone, mixed_);

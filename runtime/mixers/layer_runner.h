@@ -14,11 +14,13 @@ namespace lsrt {
 struct PreparedBlock {
   const Block* block;
   const LinearView *qkv_view, *out_view;
+  const LinearView *global_qkv_view, *global_out_view;  // of the first `globals` rows; null: as of all others
+  size_t globals;
   size_t width, heads, head_dim, rank;
   bool int8;
   const NormView *norm_keys_view, *norm_summary_view;  // may be null
   // Once prepare() was called:
-  const Linear *qkv, *out, *fc1, *fc2;
+  const Linear *qkv, *out, *global_qkv, *global_out, *fc1, *fc2;
   DeviceNorm norm1, norm2, norm_keys, norm_summary;
 
   // mixer: that of the block.
@@ -63,6 +65,10 @@ class LayerRunner {
   // First pass over x[rows, width]. The first `lead` rows (at most one) do not count for landmarks.
   void project(Stream& stream, const PreparedBlock& block, Dev<const float> x, size_t rows, size_t lead,
                const Projected& to) const;
+
+  // The same by global_qkv: keys and values of all rows, the queries of the first `globals` ones.
+  void project_globals(Stream& stream, const PreparedBlock& block, Dev<const float> x, size_t rows,
+                       const Projected& to) const;
 
   // Norms keys and values [count, width] of global rows, and puts them into the store from row `first` on.
   void store_globals(Stream& stream, const DeviceNorm& norm, const KeyValueStore& store, size_t first,

@@ -1,9 +1,12 @@
 #include "runtime/mixers/vision_layout.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace lsrt {
 namespace {
+
+constexpr float kUnseen = -std::numeric_limits<float>::infinity();  // the bias of a key that must not be seen
 
 // Biases of the cls rows: those to patches and those of patches to them, [heads, cls_count]; among
 // themselves, [heads, query, key]. All null, or none.
@@ -113,6 +116,27 @@ std::vector<float> relative_biases(const FullAttention& mixer, const VisionLayou
   if (!cls) return bias_tables(mixer.heads, mixer.relative_bias, {}, layout);
   return bias_tables(mixer.heads, mixer.relative_bias, {cls + mixer.heads, cls + 2 * mixer.heads, cls},
                      layout);
+}
+
+std::vector<float> relative_biases(const VisionWindow& mixer, const VisionLayout& layout) {
+  const size_t heads = mixer.heads, side = layout.table_side;
+  const bool windows = layout.kind == VisionLayout::Kind::kWindows;
+  ClsBiases cls{};
+  if (mixer.global_bias) {
+    cls = {mixer.global_bias, mixer.global_bias + heads * layout.cls_count, mixer.global_global_bias};
+  }
+  std::vector<float> biases = bias_tables(heads, windows ? mixer.relative_bias : nullptr, cls, layout);
+  if (!windows || mixer.edge != WindowEdge::kExact) return biases;
+  biases.resize(heads * layout.bias_floats());
+  const auto far = [&](size_t i) {
+    const size_t middle = side / 2, distance = i > middle ? i - middle : middle - i;
+    return distance > mixer.window;
+  };
+  for (size_t i = 0; i < side * side; ++i) {
+    if (!far(i / side) && !far(i % side)) continue;
+    for (size_t head = 0; head < heads; ++head) biases[head * layout.bias_floats() + i] = kUnseen;
+  }
+  return biases;
 }
 
 }  // namespace lsrt

@@ -64,5 +64,8 @@ struct VisionLayout {
 // Biases [heads, bias_floats()] in the layout that bias_offsets points into; empty where the mixer has none.
 std::vector<float> relative_biases(const VisionLongShort& mixer, const VisionLayout& layout);
 std::vector<float> relative_biases(const FullAttention& mixer, const VisionLayout& layout);
+// kWindows or kGlobals: only the first may have biases where the mixer has none, to hide what is too far
+// away.
+std::vector<float> relative_biases(const VisionWindow& mixer, const VisionLayout& layout);
 
 }  // namespace lsrt

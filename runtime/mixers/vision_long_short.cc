@@ -9,6 +9,7 @@ Status ModelReader::mixer(const fb::VisionLongShort& source, const Rows& rows, V
   mixer->rank = source.rank();
   LSRT_TRY(head_dim(mixer->heads, mixer->rank, rows, &mixer->head_dim));
   LSRT_TRY(range("window", mixer->window, 1, kMaxVisionWindow));
+  LSRT_TRY(range("cls rows", rows.cls_count, 0, 1));
   const uint64_t d = rows.width;
   LSRT_TRY(linear("qkv", source.qkv(), 3 * d + uint64_t{mixer->heads} * mixer->rank, d, &mixer->qkv));
   LSRT_TRY(linear("out", source.out(), d, d, &mixer->out));

@@ -47,6 +47,7 @@ inline constexpr uint32_t kMaxTaps = kMaxScanTaps;      // of its convolution
 inline constexpr uint32_t kMaxPatch = 256;             // pixels on a side of a patch
 inline constexpr uint32_t kMaxImageSize = 1 << 14;     // pixels on a side, so patches, too: rows are int32
 inline constexpr uint32_t kMaxVisionWindow = 1 << 13;  // patches on a side of a group: a head's table of
-                                                       // (3 window)^2 biases is indexed by int32
+                                                       // (4 window)^2 biases is indexed by int32
+inline constexpr uint32_t kMaxClsRows = 256;           // of a stage, with their biases in that table
 
 }  // namespace lsrt

@@ -151,4 +151,30 @@ struct StateSpaceDual {
   }
 };
 
+enum class WindowEdge : uint8_t { kCut = 0, kExact = 1, kTorus = 2 };
+
+struct VisionWindow {
+  uint32_t heads = 0, head_dim = 0, window = 0, margin = 0;
+  WindowEdge edge = WindowEdge::kCut;
+  LinearView qkv, out;
+  LinearView global_qkv, global_out;          // empty where global rows share those of patches
+  const float* relative_bias = nullptr;       // [(2 reach + 1)^2, heads] or null
+  const float* global_bias = nullptr;         // [2, heads, cls rows] or null
+  const float* global_global_bias = nullptr;  // [heads, cls rows, cls rows], null if global_bias is
+
+  static constexpr bool fits(Family family) { return family == Family::kVil; }
+  template <typename F>
+  void for_each_array(const F& f) const {
+    for_each_linear([&](const LinearView& layer) { f("attention", layer.weight.data); });
+    f("positions", relative_bias);
+    f("positions", global_bias);
+    f("positions", global_global_bias);
+  }
+  template <typename F>
+  void for_each_linear(const F& f) const {
+    f(qkv), f(out);
+    if (global_qkv.weight) f(global_qkv), f(global_out);
+  }
+};
+
 }  // namespace lsrt

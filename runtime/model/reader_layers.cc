@@ -83,8 +83,11 @@ Status ModelReader::patch_stem(const fb::PatchStem& source, size_t index, const 
   LSRT_TRY(range("width", rows->width, 1, kMaxWidth));
   LSRT_TRY(norm("norm", source.norm(), rows->width, &stem->norm));
   if (source.cls_tokens() != nullptr) {
-    LSRT_TRY(floats("cls_tokens", source.cls_tokens(), {1, rows->width}, &stem->cls_tokens));
-    stem->cls_count = 1;
+    TensorView cls_tokens;
+    LSRT_TRY(tensor("cls_tokens", source.cls_tokens(), {0, rows->width}, {DataType::kFloat32}, &cls_tokens));
+    stem->cls_tokens = cls_tokens.floats();
+    stem->cls_count = cls_tokens.shape[0];
+    LSRT_TRY(range("cls_tokens rows", stem->cls_count, 1, kMaxClsRows));
   }
   rows->grid = stem->grid;
   rows->cls_count = stem->cls_count;

@@ -224,6 +224,22 @@ PYTHON
 expect 1 convert "$work/texts" -o "$work/x"
 in_err "tokenizer.json: model Unigram is not supported"
 
+# Image classifiers of other authors: the same commands.
+other_images() {  # NAME GOLDEN: from the authors' file
+  local model=$work/$1.lsrt
+  expect 0 convert "$golden/$2/checkpoint.pth" --config "$golden/$2/case.json" -o "$model"
+  in_out "$1"
+  expect 0 verify "$model"
+  in_out ok
+  expect 0 inspect "$model" --json
+  json 'j["precision"] == "int8" and j["family"] == "vil"'
+  expect 0 run "$model" --input "$golden/$2/io.safetensors" --output "$work/run.safetensors"
+  grep -aq '"logits"' "$work/run.safetensors" || fail "run of $1 wrote no logits"
+  expect 0 classify "$model" "$images/colour.jpg" --top 2 --json
+  json 'len(j["results"][0]["top"]) == 2 and j["failures"] == 0'
+}
+other_images Longformer longformer-relative
+
 expect 0 bench --depth 0,40,20 --prompt 16 --generate 2 --repetitions 2 --json "$small"
 json '[(r["test"], r["depth"]) for r in j["results"]] == [(t, d) for d in (0, 20, 40) for t in ("prompt", "decode")]'
 json 'all(0 < r["min_ms"] <= r["median_ms"] and r["per_second"] > 0 for r in j["results"])'

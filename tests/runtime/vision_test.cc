@@ -68,6 +68,7 @@ TEST_CASE("float32 models agree with the authors' implementation, stage by stage
     const auto outputs = take(run_arrays(cpu(model), {golden_array(name, "image")}, options));
     REQUIRE(outputs.size() == 1 + model->stages.size());
     for (const Array& output : outputs) {
+      if (!has_golden_array(name, output.name)) continue;  // a stage
       const float d = relative_difference(output, golden_array(name, output.name));
       MESSAGE(name << " " << output.name << ": " << d);
       CHECK(d <= kFloatBound);

@@ -128,6 +128,15 @@ class HeaderSites {
       tensor(t, M::VT_STEP_BIAS, t->step_bias()), tensor(t, M::VT_A, t->a()), tensor(t, M::VT_D, t->d());
       norm(t, M::VT_NORM, t->norm());
       add(&floats, t, {M::VT_STEP_MIN, M::VT_STEP_MAX});
+    } else if (const auto* w = b.mixer_as_VisionWindow()) {
+      using M = fb::VisionWindow;
+      add(&numbers, w, {M::VT_HEADS, M::VT_WINDOW, M::VT_MARGIN});
+      add(&bytes, w, {M::VT_EDGE});
+      linear(w, M::VT_QKV, w->qkv()), linear(w, M::VT_OUT, w->out());
+      linear(w, M::VT_GLOBAL_QKV, w->global_qkv()), linear(w, M::VT_GLOBAL_OUT, w->global_out());
+      tensor(w, M::VT_RELATIVE_BIAS, w->relative_bias());
+      tensor(w, M::VT_GLOBAL_BIAS, w->global_bias());
+      tensor(w, M::VT_GLOBAL_GLOBAL_BIAS, w->global_global_bias());
     } else if (const auto* f = b.mixer_as_FullAttention()) {
       using M = fb::FullAttention;
       add(&numbers, f, {M::VT_HEADS});

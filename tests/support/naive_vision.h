@@ -116,6 +116,63 @@ inline Rows long_short_attention(const VisionLongShort& m, const Rows& x, const 
   return out;
 }
 
+// Spec more-mixers, section 1.
+inline Rows window_attention(const VisionWindow& m, const Rows& x, const Grid& grid) {
+  const size_t d = x[0].size(), g = grid.cls;
+  const int f = m.window, n = grid.side, reach = f - 1 + m.margin, side = 2 * reach + 1;
+  const int turn = (n + f - 1) / f * f;  // of a torus
+  const bool own = static_cast<bool>(m.global_qkv.weight);
+  const NormView none;
+  const struct {
+    const LinearView &qkv, &out;
+  } patches{m.qkv, m.out}, globals{own ? m.global_qkv : m.qkv, own ? m.global_out : m.out};
+  Rows out;
+  const auto mix = [&](const QueryKeyValue& p, const LinearView& to, size_t i, const auto& each_key) {
+    Row sum(d);
+    for (size_t head = 0; head < m.heads; ++head) {
+      Row scores;
+      std::vector<const Row*> values;
+      each_key(head, [&](size_t t, double bias) {
+        scores.push_back(dot(p.q[i], p.k[t], head * m.head_dim, m.head_dim) + bias);
+        values.push_back(&p.v[t]);
+      });
+      attend(scores, values, head * m.head_dim, m.head_dim, &sum);
+    }
+    out.push_back(linear(to, sum));
+  };
+  const QueryKeyValue of_patches = project_rows(patches, none, x),
+                      of_globals = project_rows(globals, none, x);
+  for (size_t i = 0; i < g; ++i) {
+    mix(of_globals, globals.out, i, [&](size_t head, const auto& see) {
+      for (size_t t = 0; t < x.size(); ++t) {
+        const double bias = !m.global_bias ? 0
+                            : t < g        ? m.global_global_bias[(head * g + i) * g + t]
+                                           : m.global_bias[head * g + i];
+        see(t, bias);
+      }
+    });
+  }
+  for (size_t i = g; i < x.size(); ++i) {
+    mix(of_patches, patches.out, i, [&](size_t head, const auto& see) {
+      for (size_t t = 0; t < g; ++t) see(t, m.global_bias ? m.global_bias[(m.heads + head) * g + t] : 0);
+      const int margin = m.margin, y = grid.y(i), u = grid.x(i), top = y / f * f, left = u / f * f;
+      for (int ky = top - margin; ky < top + f + margin; ++ky) {
+        for (int kx = left - margin; kx < left + f + margin; ++kx) {
+          const bool torus = m.edge == WindowEdge::kTorus;
+          const int at_y = torus ? (ky % turn + turn) % turn : ky,
+                    at_x = torus ? (kx % turn + turn) % turn : kx;
+          if (at_y < 0 || at_x < 0 || at_y >= n || at_x >= n) continue;
+          const int dy = y - ky, dx = u - kx;
+          if (m.edge == WindowEdge::kExact && (std::abs(dy) > f || std::abs(dx) > f)) continue;
+          see(g + at_y * n + at_x,
+              m.relative_bias ? m.relative_bias[((dy + reach) * side + dx + reach) * m.heads + head] : 0);
+        }
+      }
+    });
+  }
+  return out;
+}
+
 // Logits of one image [3, size, size], normalised.
 inline Row classify_image(const Model& model, const float* image) {
   // The picture that the next stage cuts: [side * side] rows of channels.
@@ -128,7 +185,7 @@ inline Row classify_image(const Model& model, const float* image) {
     const auto& stem = std::get<PatchStem>(stage.stem);
     const Grid grid{stem.cls_count, stem.grid};
     x.clear();
-    if (stem.cls_count) x.push_back(table_row(stem.cls_tokens, 0, stage.width));
+    for (size_t i = 0; i < stem.cls_count; ++i) x.push_back(table_row(stem.cls_tokens, i, stage.width));
     for (size_t i = 0; i < grid.side * grid.side; ++i) {
       Row patch;
       for (size_t c = 0; c < stem.channels; ++c) {
@@ -148,8 +205,11 @@ inline Row classify_image(const Model& model, const float* image) {
       Rows normed;
       for (const Row& row : x) normed.push_back(norm(block.norm1, row));
       const auto* full = std::get_if<FullAttention>(&block.mixer);
+      const auto* window = std::get_if<VisionWindow>(&block.mixer);
       const Rows mixed = full ? full_attention(*full, normed, grid)
-                              : long_short_attention(std::get<VisionLongShort>(block.mixer), normed, grid);
+                         : window
+                             ? window_attention(*window, normed, grid)
+                             : long_short_attention(std::get<VisionLongShort>(block.mixer), normed, grid);
       for (size_t i = 0; i < x.size(); ++i) {
         x[i] = add(x[i], mixed[i]);
         x[i] = add(x[i], feed_forward(block.feed_forward, norm(block.norm2, x[i])));

@@ -265,12 +265,13 @@ class RandomModel {
     }
     Stages list;
     uint32_t channels = 3, d = 0;
-    bool cls = false;
+    uint32_t cls = 0;
     for (uint32_t i = 0; i < count; ++i) {
       const auto depth = static_cast<uint32_t>(kMaxGemmDepth);
       const uint32_t widest = i + 1 < count ? depth / (patches[i + 1] * patches[i + 1]) : depth;
       d = std::min(tiny() ? random_.in(1, 16) : width(), widest);
-      cls = random_.chance(60);
+      cls = random_.chance(60) ? random_.pick({1u, 1u, 1u, 1u, 2u, 5u}) : 0;
+      if (beyond()) cls = random_.in(kMaxClsRows - 1, kMaxClsRows + 1);
       list.push_back(stage(channels, d, grids[i], patches[i], cls));
       channels = d;
       if (i == 0) model.width = d;
@@ -289,23 +290,33 @@ class RandomModel {
   }
 
   flatbuffers::Offset<fb::Stage> stage(uint32_t channels, uint32_t d, uint32_t grid, uint32_t patch,
-                                       bool cls) {
+                                       uint32_t cls) {
     const auto projection = parts_.linear("projection", d, channels * patch * patch);
     const auto norm = parts_.maybe_norm("norm", d);
     flatbuffers::Offset<fb::Tensor> cls_tokens, positions;
-    if (cls) cls_tokens = parts_.floats("cls_tokens", {1, d}, 1);
+    if (cls) cls_tokens = parts_.floats("cls_tokens", {cls, d}, 1);
     if (random_.chance(50)) positions = parts_.floats("positions", {cls + grid * grid, d}, 1);
     const auto stem =
         fb::CreatePatchStem(parts_.fb(), patch, grid, channels, projection, norm, cls_tokens, positions);
     Blocks blocks;
     for (uint32_t n = random_.in(1, 2); n > 0; --n) {
-      const bool full = random_.chance(40);
-      const auto kind = full ? fb::Mixer::FullAttention : fb::Mixer::VisionLongShort;
-      const auto mixer =
-          full ? parts_.full_attention(d, heads(d), grid, cls).Union() : image(d, grid).Union();
+      auto kind =
+          random_.pick({fb::Mixer::FullAttention, fb::Mixer::VisionLongShort, fb::Mixer::VisionWindow});
+      if (cls > 1) kind = fb::Mixer::VisionWindow;
+      const auto mixer = kind == fb::Mixer::FullAttention
+                             ? parts_.full_attention(d, heads(d), grid, cls > 0).Union()
+                         : kind == fb::Mixer::VisionLongShort ? image(d, grid).Union()
+                                                              : window(d, grid, cls).Union();
       add(&blocks, parts_.block(d, hidden(d), Residual::kPreNorm, kind, mixer));
     }
     return fb::CreateStageDirect(parts_.fb(), fb::Stem::PatchStem, stem.Union(), &blocks);
+  }
+
+  flatbuffers::Offset<fb::VisionWindow> window(uint32_t d, uint32_t grid, uint32_t cls) {
+    const auto edge = random_.pick({fb::WindowEdge::cut, fb::WindowEdge::exact, fb::WindowEdge::torus});
+    const uint32_t side = random_.in(1, std::min(grid + 2, 30u));
+    const uint32_t margin = random_.pick({side, side, 0u, random_.in(0, side)});
+    return parts_.vision_window(d, heads(d), side, margin, edge, cls);
   }
 
   flatbuffers::Offset<fb::VisionLongShort> image(uint32_t d, uint32_t grid) {

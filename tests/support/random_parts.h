@@ -160,6 +160,26 @@ class RandomParts {
     return fb::CreateFullAttention(fb(), heads, qkv_layer, out, norm_keys, relative, cls_bias);
   }
 
+  flatbuffers::Offset<fb::VisionWindow> vision_window(uint32_t width, uint32_t heads, uint32_t window,
+                                                      uint32_t margin, fb::WindowEdge edge, uint32_t cls) {
+    const auto qkv_layer = qkv(width, heads, 0, type());
+    const auto out = linear("out", width, width);
+    flatbuffers::Offset<fb::Linear> global_qkv, global_out;
+    flatbuffers::Offset<fb::Tensor> relative, global_bias, among;
+    if (cls && random_.chance(50)) {
+      global_qkv = qkv(width, heads, 0, type());
+      global_out = linear("global_out", width, width);
+    }
+    const uint32_t side = 2 * (window - 1 + margin) + 1;
+    if (random_.chance(60)) relative = floats("relative_bias", {side * side, heads}, 0.5f);
+    if (cls && random_.chance(60)) {
+      global_bias = floats("global_bias", {2, heads, cls}, 0.5f);
+      among = floats("global_global_bias", {heads, cls, cls}, 0.5f);
+    }
+    return fb::CreateVisionWindow(fb(), heads, window, margin, edge, qkv_layer, out, global_qkv, global_out,
+                                  relative, global_bias, among);
+  }
+
   flatbuffers::Offset<fb::ClassifierHead> classifier_head(uint32_t width, uint32_t hidden, uint32_t classes,
                                                           Pool pool, bool pair) {
     const auto final_norm = maybe_norm("head norm", width);

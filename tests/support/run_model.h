@@ -61,6 +61,9 @@ inline std::string summary(const Model& model) {
               add("long-short: int8, heads, window, rank, kernel", int8, m.heads, m.window, m.rank, m.kernel);
             } else if constexpr (std::is_same_v<Mixer, VisionLongShort>) {
               add("long-short: int8, heads, window, rank", int8, m.heads, m.window, m.rank);
+            } else if constexpr (std::is_same_v<Mixer, VisionWindow>) {
+              add("windows: int8, heads, window, margin, edge", int8, m.heads, m.window, m.margin,
+                  static_cast<int>(m.edge));
             } else if constexpr (std::is_same_v<Mixer, SelectiveScan>) {
               add("scan: int8, channels, states, taps, rank", int8, m.inner, m.states, m.taps, m.rank);
             } else if constexpr (std::is_same_v<Mixer, StateSpaceDual>) {
@@ -120,6 +123,12 @@ inline double work_per_row(const Model& model) {
         heads = v->heads;
         const double side = std::min<double>(2.0 * v->window + 1, model.image.size);
         keys = side * side + v->rank;
+      } else if (const auto* w = std::get_if<VisionWindow>(&block.mixer)) {
+        heads = w->heads;
+        const double side = w->window + 2.0 * w->margin, size = model.image.size;
+        const bool torus = w->edge == WindowEdge::kTorus;  // where groups may be larger than the image
+        keys = torus ? side * side * std::max(1.0, w->window * w->window / (size * size))
+                     : std::min(side * side, size * size);
       } else {
         heads = std::get<FullAttention>(block.mixer).heads;
         keys = model.family == Family::kVil ? static_cast<double>(model.image.size) * model.image.size

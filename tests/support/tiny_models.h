@@ -5,6 +5,7 @@
 
 #include "converter/families/names_encoder.h"
 #include "converter/families/names_lm.h"
+#include "converter/families/names_longformer.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "converter/golden.h"
@@ -108,6 +109,15 @@ inline VilParameters tiny_vil_parameters() {
 inline ModelBytes tiny_vil(Precision precision, const TinyOptions& options = {}) {
   return tiny_model(plan_vil(tiny_vil_parameters(), WeightSource()), precision, options,
                     float_array("logits", {1, 5}));
+}
+
+// Windows on a grid of 8 with two global rows that have weights of their own.
+inline ModelBytes tiny_longformer(Precision precision, const TinyOptions& options = {}) {
+  LongformerParameters p;
+  p.vil = tiny_vil_parameters();
+  p.vil.stages = parse_vil_architecture("l1,h2,d16,n1,s1,g2,p2,f2,a0").take();
+  p.own_globals = {"layer1.1.attn."};
+  return tiny_model(plan_longformer(p, WeightSource()), precision, options, float_array("logits", {1, 5}));
 }
 
 inline ModelBytes tiny_encoder(Precision precision, const TinyOptions& options = {}) {
