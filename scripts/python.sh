@@ -3,6 +3,7 @@
 #
 #   scripts/python.sh [PYTHON]     the interpreter (python3)
 #
+# LSRT_TORCH=1 in the environment: with PyTorch, which takes gigabytes, so that the tests of lsrt.torch run, too.
 # The wheel is then in build-python/dist.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,5 +18,5 @@ wheel=$(echo build-python/dist/lsrt-*.whl)
 size=$(stat -c %s "$wheel")
 echo "$wheel: $size bytes"
 [ "$size" -le 3000000 ] || { echo "python.sh: the wheel is over 3 MB" >&2; exit 1; }
-build-python/venv/bin/pip --quiet --disable-pip-version-check install "$wheel[test]"
-build-python/venv/bin/pytest --quiet python/tests
+build-python/venv/bin/pip --quiet --disable-pip-version-check install "$wheel[test${LSRT_TORCH:+,torch}]"
+build-python/venv/bin/pytest --quiet -rs python/tests
