@@ -24,7 +24,7 @@ for stage in ${LSRT_STAGES:-native}; do
     light) run_stage light build-light session_test encoder_test vision_test ;;  # float32 without XNNPACK
     shared)  # a shared library, and the library whole as a part of another project
       echo "== shared"
-      scripts/build.sh shared lsrt lsrt_cli c_api_test
+      scripts/build.sh shared lsrt lsrt_cli lsrt_manual c_api_test
       LSRT_WHOLE=1 ctest --test-dir build-shared --output-on-failure --parallel "$(nproc)" --no-tests=error \
         -R '^(c_api|symbols|install|hardening)_test$' ;;
     fuzz) echo "== fuzz"; scripts/fuzz.sh 120 ;;  # each target
