@@ -26,10 +26,10 @@ BOUND = {"long-short": 3e-5, "mamba": 1.5e-4}
 def checkpoint(name):
     """A golden's state dict."""
     folder = GOLDEN / name
-    for path in (folder / "checkpoint.pt", folder / "pytorch_model.bin"):
+    for path in (folder / "checkpoint.pt", folder / "checkpoint.model", folder / "pytorch_model.bin"):
         if path.exists():
             state = torch.load(path, weights_only=True)
-            return state.get("model", state)
+            return state.get("model", state.get("model_state_dict", state))
     path = next(folder.glob("[!i]*.safetensors"))
     if name.endswith("bf16-bias"):
         return bfloat16(path)
@@ -173,10 +173,13 @@ def documented(language):
 def test_documented_program(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
-    (program,) = documented("python")
-    names = {"tokens": torch.zeros(1, 256, dtype=torch.long), "more": torch.ones(1, 256, dtype=torch.long)}
-    exec(program, names)
+    stream, document = documented("python")
+    ones = torch.ones(1, 256, dtype=torch.long)
+    names = {"tokens": 0 * ones, "more": ones, "mask": ones}
+    exec(stream, names)
     assert names["logits"].shape == (1, 256, 259) and (tmp_path / "folder" / "checkpoint.pt").exists()
+    exec(document, names)
+    assert names["logits"].shape == (1, 2) and (tmp_path / "folder" / "checkpoint.model").exists()
 
 
 def test_documented_commands(tmp_path):

@@ -12,7 +12,8 @@ try:
 except ImportError as error:
     raise ImportError(f"lsrt.torch needs PyTorch: pip install lsrt[torch] ({error})") from None
 
+from .encoder import LongShortEncoder
 from .long_short import LongShortLM
 from .mamba import MambaLM
 
-__all__ = ["LongShortLM", "MambaLM"]
+__all__ = ["LongShortEncoder", "LongShortLM", "MambaLM"]
