@@ -1,4 +1,4 @@
-// Causal long-short attention on the CPU: what is stored. Attention itself is in cpu_causal_attend.cc.
+// Causal long-short attention on the CPU: what is stored. Attention itself is in causal_attend.cc.
 #include "runtime/device/cpu/causal.h"
 
 #include <cstring>
