@@ -26,10 +26,10 @@ BOUND = {"long-short": 3e-5, "mamba": 1.5e-4}
 def checkpoint(name):
     """A golden's state dict."""
     folder = GOLDEN / name
-    for path in (folder / "checkpoint.pt", folder / "checkpoint.model", folder / "pytorch_model.bin"):
+    for path in (folder / "checkpoint.pt", folder / "checkpoint.model", folder / "checkpoint.pth", folder / "pytorch_model.bin"):
         if path.exists():
             state = torch.load(path, weights_only=True)
-            return state.get("model", state.get("model_state_dict", state))
+            return state.get("model", state.get("model_state_dict", state.get("net", state)))
     path = next(folder.glob("[!i]*.safetensors"))
     if name.endswith("bf16-bias"):
         return bfloat16(path)
@@ -173,13 +173,15 @@ def documented(language):
 def test_documented_program(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
-    stream, document = documented("python")
+    stream, document, image = documented("python")
     ones = torch.ones(1, 256, dtype=torch.long)
-    names = {"tokens": 0 * ones, "more": ones, "mask": ones}
+    names = {"tokens": 0 * ones, "more": ones, "mask": ones, "images": torch.zeros(1, 3, 112, 112)}
     exec(stream, names)
     assert names["logits"].shape == (1, 256, 259) and (tmp_path / "folder" / "checkpoint.pt").exists()
     exec(document, names)
     assert names["logits"].shape == (1, 2) and (tmp_path / "folder" / "checkpoint.model").exists()
+    exec(image, names)
+    assert names["logits"].shape == (1, 10) and (tmp_path / "folder" / "checkpoint.pth").exists()
 
 
 def test_documented_commands(tmp_path):

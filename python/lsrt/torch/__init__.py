@@ -15,5 +15,6 @@ except ImportError as error:
 from .encoder import LongShortEncoder
 from .long_short import LongShortLM
 from .mamba import MambaLM
+from .vil import VisionLongShort
 
-__all__ = ["LongShortEncoder", "LongShortLM", "MambaLM"]
+__all__ = ["LongShortEncoder", "LongShortLM", "MambaLM", "VisionLongShort"]
