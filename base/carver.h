@@ -21,11 +21,17 @@ class Carver {
   }
 
   explicit Carver(void* memory) : base_(static_cast<uint8_t*>(memory)) {}
+  // Of memory that is cut in several ways, one after another: no cut may close what another one uses.
+  static Carver shared(void* memory) {
+    Carver carver(memory);
+    carver.fences_ = false;
+    return carver;
+  }
   template <typename T>
   T* take(size_t count) {
     const size_t bytes = count * sizeof(T);
     uint8_t* piece = base_ ? base_ + used_ : nullptr;
-    if (piece) {
+    if (piece && fences_) {
       open_memory(piece, bytes);
       close_memory(piece + bytes, taken(bytes) - bytes);
     }
@@ -36,6 +42,7 @@ class Carver {
 
  private:
   uint8_t* base_;
+  bool fences_ = true;
   size_t used_ = 0;
 };
 

@@ -80,7 +80,7 @@ struct Int8Rows {
   size_t bytes;
 
   explicit Int8Rows(const KeyValueStore& store) : padded_dim(round_up(store.head_dim, kPanelDepth)) {
-    Carver carver(store.memory.address());
+    Carver carver = Carver::shared(store.memory.address());  // with other layers'
     key = carver.take<int8_t>(store.heads * store.rows * padded_dim);
     value = carver.take<int8_t>(store.heads * store.rows * padded_dim);
     key_scale = carver.take<float>(store.heads * store.rows);
@@ -95,7 +95,7 @@ struct FloatRows {
   size_t bytes;
 
   explicit FloatRows(const KeyValueStore& store) {
-    Carver carver(store.memory.address());
+    Carver carver = Carver::shared(store.memory.address());  // with other layers'
     key = carver.take<float>(store.rows * store.width());
     value = carver.take<float>(store.rows * store.width());
     bytes = carver.used();
