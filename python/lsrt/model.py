@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from . import _lsrt, errors, tool
+from . import _lsrt, errors, images, tool
 
 Text = Union[str, bytes]
 _ARGUMENT, _SCORE_FLOATS = 0x10, 1 << 22
@@ -161,26 +161,7 @@ class Model:
             inputs = list(array)
         elif isinstance(inputs, (str, os.PathLike)) or hasattr(inputs, "convert"):
             inputs = [inputs]
-        return np.stack([self._fit(image, size, resize) for image in inputs]) if len(inputs) else np.empty((0, size, size, 3), np.uint8)
-
-    @staticmethod
-    def _fit(image: Any, size: int, resize: int) -> np.ndarray:
-        """The shorter side to `resize` (bicubic), then the middle size x size, as the tool does it."""
-        try:
-            from PIL import Image
-        except ImportError:
-            raise ImportError("images of other sizes than the model's need Pillow: pip install lsrt[images]") from None
-        if isinstance(image, np.ndarray):
-            image = Image.fromarray(image)
-        elif not hasattr(image, "convert"):
-            image = Image.open(os.fspath(image))
-        image = image.convert("RGB")
-        width, height = image.size
-        scale = resize / min(width, height)
-        wide, high = (resize, int(resize * height / width)) if width <= height else (int(resize * width / height), resize)
-        image = image.resize((wide, high), Image.BICUBIC) if scale != 1 else image
-        left, top = int(round((wide - size) / 2)), int(round((high - size) / 2))
-        return np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
+        return np.stack([images.fit(image, size, resize) for image in inputs]) if len(inputs) else np.empty((0, size, size, 3), np.uint8)
 
     def verify(self) -> Dict[str, Any]:
         """The check that conversion stored, run on every kernel set of this machine; an Error if the bits are others."""

@@ -190,10 +190,16 @@ def test_documented_commands(tmp_path):
     shutil.copy(ROOT / "CONTRIBUTING.md", tmp_path / "novels" / "one.txt")
     shutil.copy(ROOT / "README.md", tmp_path / "novels" / "two.txt")
     bin_folder = pathlib.Path(sys.executable).parent
+    for i in range(20):
+        (tmp_path / "photos" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "tests" / "data" / "images" / "colour.jpg", tmp_path / "photos" / "ab"[i % 2] / f"{i}.jpg")
+    shutil.copy(ROOT / "tests" / "data" / "images" / "colour.jpg", tmp_path / "one.jpg")
     commands = [line for block in documented("sh") for line in block.splitlines()]
     trained = 0
     for command in commands:
         command = command.split("  #")[0]
+        if "train_images" in command:
+            command += " --batch 4 --threads 1 --epochs %d" % (1 + command.count("--resume"))
         if "train_text" in command:
             trained += 1
             command += " --layers 1 --width 32 --heads 2 --batch 2 --block 64 --every 2 --threads 1 --steps %d" % (2 * trained)

@@ -3,7 +3,7 @@ with the tensor names of the authors' checkpoints."""
 
 import os
 import re
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -194,7 +194,9 @@ class VisionLongShort(nn.Module):
         x = self.norm(x)
         return self.head(x[:, 0] if self.cls[-1] else x.mean(dim=1))
 
-    def save(self, folder: Folder) -> str:
-        """Writes checkpoint.pth with its configuration. Returns what to convert."""
+    def save(self, folder: Folder, classes: Sequence[str] = (), resize: Optional[int] = None) -> str:
+        """Writes checkpoint.pth with its configuration. classes: their names. resize: what the shorter side of an image becomes
+        before the middle is cut out, if not the authors' 8/7 of img_size. Returns what to convert."""
         tensors = {name: tensor.detach().cpu() for name, tensor in self.state_dict().items()}
-        return write({"net": tensors, **self.config}, os.path.join(folder, "checkpoint.pth"))
+        more = {**({"classes": list(classes)} if classes else {}), **({"resize": resize} if resize else {})}
+        return write({"net": tensors, **self.config, **more}, os.path.join(folder, "checkpoint.pth"))
