@@ -38,7 +38,7 @@ void EngineOptions::add(CLI::App* app) {
          "More than free cores is much slower")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app->add_option("--backend", backend, "Device: cpu")->capture_default_str();
+  app->add_option("--backend", backend, std::string("Device: ") + Backend::names())->capture_default_str();
   app->add_option("--isa", isa,
                   "Kernel set, of this machine's " + std::string(available_kernel_names()) +
                       "; default: LSRT_ISA or the best");

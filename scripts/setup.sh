@@ -9,6 +9,9 @@
 #
 # LSRT_XNNPACK=OFF in the environment: without XNNPACK, for builds that are configured with -DLSRT_XNNPACK=OFF.
 #
+# Where nvcc is, the assembler of CUDA 12, whose code JetPack 6 loads, and the disassembler of scripts/cuda_static.py
+# come from PyPI, or what pip is configured for.
+#
 # XNNPACK is built here because the stable releases' own package lacks int8 with dynamic quantization: the sources
 # come from the package archive that this machine already uses, of a newer release; apt's own settings stay as they
 # are. The result goes to $LSRT_DEPS, else $XDG_CACHE_HOME/lsrt, else ~/.cache/lsrt.
@@ -221,6 +224,31 @@ build_sysroot() {
   rm -rf "$work"
 }
 
+# ---- CUDA -----------------------------------------------------------------------------------------------------------
+
+lacks_cuda_tools() {
+  [ "$target" = native ] && [ "${LSRT_XNNPACK:-ON}" != OFF ] && [ ! -d "$deps/cuda-tools" ] &&
+    { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null && python3 -m pip --version >/dev/null 2>&1
+}
+
+fetch_cuda_tools() {
+  work=$deps/tmp
+  rm -rf "$work"
+  mkdir -p "$work/result"
+  say "fetching ptxas of CUDA 12.6 and cuobjdump"
+  if ! python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$work" nvidia-cuda-nvcc-cu12==12.6.85 \
+    nvidia-cuda-cuobjdump==13.5.37 nvidia-cuda-nvdisasm==13.5.37 >>"$log" 2>&1; then
+    say "pip could not fetch them; without them JetPack 6 compiles the kernels itself when a model is loaded first"
+    return 0
+  fi
+  local wheel
+  for wheel in "$work"/*.whl; do python3 -m zipfile -e "$wheel" "$work/files"; done
+  find "$work/files" '(' -name ptxas -o -name cuobjdump -o -name nvdisasm ')' -exec cp {} "$work/result" ';'
+  chmod +x "$work/result"/*
+  mv "$work/result" "$deps/cuda-tools"
+  rm -rf "$work"
+}
+
 # ---- what is missing? -------------------------------------------------------------------------------------------------
 
 lacks_xnnpack() {  # lacks_xnnpack ARCH
@@ -228,7 +256,7 @@ lacks_xnnpack() {  # lacks_xnnpack ARCH
 }
 
 needs_work() {
-  [ -n "$(missing_packages "${packages[@]}")" ] || lacks_xnnpack "$machine" ||
+  [ -n "$(missing_packages "${packages[@]}")" ] || lacks_xnnpack "$machine" || lacks_cuda_tools ||
     { [ "$target" = aarch64 ] && { lacks_xnnpack aarch64 || [ ! -d "$deps/sysroot-aarch64" ]; }; }
 }
 
@@ -249,6 +277,7 @@ native_architecture=$(dpkg --print-architecture)
 
 install_packages "${packages[@]}"
 if lacks_xnnpack "$machine"; then build_xnnpack "$machine"; fi
+if lacks_cuda_tools; then fetch_cuda_tools; fi
 if [ "$target" = aarch64 ]; then
   if lacks_xnnpack aarch64; then build_xnnpack aarch64 -DCMAKE_TOOLCHAIN_FILE="$PWD/scripts/aarch64.cmake"; fi
   [ -d "$deps/sysroot-aarch64" ] || build_sysroot

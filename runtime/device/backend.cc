@@ -4,15 +4,13 @@
 
 namespace lsrt {
 
-// Each device's own, defined in its folder, of which nothing else is known here.
-Result<std::unique_ptr<Backend>> create_cpu_backend(const BackendOptions& options,
-                                                    std::shared_ptr<const Model> model);
+const char* Backend::names() {
 #ifdef LSRT_CUDA
-Result<std::unique_ptr<Backend>> create_cuda_backend(std::shared_ptr<const Model> model);
-constexpr const char* kBackends = "cpu, cuda";
+  return "cpu, cuda";
 #else
-constexpr const char* kBackends = "cpu";
+  return "cpu";
 #endif
+}
 
 Result<std::unique_ptr<Backend>> Backend::create(const BackendOptions& options,
                                                  std::shared_ptr<const Model> model) {
@@ -21,7 +19,7 @@ Result<std::unique_ptr<Backend>> Backend::create(const BackendOptions& options,
   if (options.name == "cuda") return create_cuda_backend(std::move(model));
 #endif
   return fail(Error::kUnsupported, "backend '%s' is not in this build (it has: %s)", options.name.c_str(),
-              kBackends);
+              names());
 }
 
 DeviceTensor Backend::tensor(const TensorView& view) const {

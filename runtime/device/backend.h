@@ -59,6 +59,7 @@ class Backend {
   // model: null where nothing of it will be used. Errors: kArgument, kUnsupported.
   static Result<std::unique_ptr<Backend>> create(const BackendOptions& options,
                                                  std::shared_ptr<const Model> model);
+  static const char* names();  // those of this build: "cpu, cuda"
   virtual ~Backend() = default;
 
   const Model& model() const { return *model_; }
@@ -114,5 +115,12 @@ class Backend {
   std::shared_ptr<const Model> model_;
   LaunchObserver* observer_ = nullptr;
 };
+
+// Each device's own, defined in its folder; Backend::create chooses.
+// Errors: kArgument, kUnsupported (kernel set).
+Result<std::unique_ptr<Backend>> create_cpu_backend(const BackendOptions& options,
+                                                    std::shared_ptr<const Model> model);
+// Errors: kUnsupported (no driver, no device, none that the kernels are for), kDevice, kMemory.
+Result<std::unique_ptr<Backend>> create_cuda_backend(std::shared_ptr<const Model> model);
 
 }  // namespace lsrt

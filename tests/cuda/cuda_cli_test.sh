@@ -16,7 +16,15 @@ grep -q "there is no CUDA driver" "$work/said" || { cat "$work/said"; exit 1; }
 
 export LSRT_CUDA_LIBRARY=$build/liblsrt_fake_cuda.so
 for command in "score $work/m.lsrt $work/text" "generate $work/m.lsrt --prompt Once -n 20 --seed 1"; do
-  "$lsrt" $command --backend cpu >"$work/cpu" 2>/dev/null
-  "$lsrt" $command --backend cuda >"$work/cuda" 2>/dev/null
-  [ -s "$work/cpu" ] && cmp "$work/cpu" "$work/cuda"
+  "$lsrt" $command --backend cpu 2>/dev/null | grep -v " s: \|^state" >"$work/cpu"  # but times and memory
+  "$lsrt" $command --backend cuda 2>/dev/null | grep -v " s: \|^state" >"$work/cuda"
+  [ -s "$work/cpu" ]
+  cmp "$work/cpu" "$work/cuda"
 done
+
+# The image is part of the tool.
+strip -o "$work/stripped" "$lsrt"
+size=$(stat -c %s "$work/stripped")
+image=$(grep -o 0x "$build/generated/cuda_image.c" | wc -l)
+echo "the tool has $size bytes, $((8 * image)) of them kernels"
+[ $((8 * image)) -le 1050000 ]

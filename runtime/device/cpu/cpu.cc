@@ -8,10 +8,6 @@
 
 namespace lsrt {
 
-// Errors: kArgument, kUnsupported. For backend.cc.
-Result<std::unique_ptr<Backend>> create_cpu_backend(const BackendOptions& options,
-                                                    std::shared_ptr<const Model> model);
-
 Result<std::unique_ptr<Backend>> create_cpu_backend(const BackendOptions& options,
                                                     std::shared_ptr<const Model> model) {
   const std::string& isa = options.isa;

@@ -17,9 +17,6 @@
 
 namespace lsrt {
 
-// Errors: kUnsupported (no driver, no device, none that the kernels are for), kDevice, kMemory.
-Result<std::unique_ptr<Backend>> create_cuda_backend(std::shared_ptr<const Model> model);
-
 // A device and the kernels on it; what backend and streams share.
 struct CudaDevice {
   const cuda::Driver* driver = nullptr;
