@@ -253,16 +253,6 @@ def test_interrupt(books):
     assert b"KeyboardInterrupt" in err and process.returncode not in (0, None)
 
 
-def test_the_readme(tmp_path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = text.split("```python\n")[1].split("```")[0]
-    for name in ("books-lm.pt", "dict.txt"):
-        (tmp_path / name).symlink_to(ROOT / "demos" / "data" / name)
-    check = "\nassert abs(np.exp(logprobs).sum() - 1) < 1e-3 and 0 < bits < 8 and len(state) > 100 and report"
-    out = subprocess.run([sys.executable, "-c", "import numpy as np\n" + code + check], cwd=tmp_path, capture_output=True, check=True)
-    assert len(out.stdout) >= 40
-
-
 def test_command_line(books):
     script = pathlib.Path(sys.executable).parent / "lsrt"
     if not script.exists():

@@ -2,9 +2,6 @@
 
 import json
 import pathlib
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -163,48 +160,3 @@ def test_too_little_text(tmp_path):
     with pytest.raises(SystemExit, match="too few"):
         train_text.train(train_text.parse([str(tmp_path / "short.txt"), "-o", str(tmp_path / "out")]))
     assert not (tmp_path / "out").exists()
-
-
-def documented(language):
-    parts = (ROOT / "docs" / "training.md").read_text().split(f"```{language}\n")[1:]
-    return [part.split("```")[0] for part in parts]
-
-
-def test_documented_program(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
-    stream, document, image = documented("python")
-    ones = torch.ones(1, 256, dtype=torch.long)
-    names = {"tokens": 0 * ones, "more": ones, "mask": ones, "images": torch.zeros(1, 3, 112, 112)}
-    exec(stream, names)
-    assert names["logits"].shape == (1, 256, 259) and (tmp_path / "folder" / "checkpoint.pt").exists()
-    exec(document, names)
-    assert names["logits"].shape == (1, 2) and (tmp_path / "folder" / "checkpoint.model").exists()
-    exec(image, names)
-    assert names["logits"].shape == (1, 10) and (tmp_path / "folder" / "checkpoint.pth").exists()
-
-
-def test_documented_commands(tmp_path):
-    """The commands of docs/training.md run in their order, the training ones with small numbers behind their own."""
-    (tmp_path / "novels").mkdir()
-    shutil.copy(ROOT / "CONTRIBUTING.md", tmp_path / "novels" / "one.txt")
-    shutil.copy(ROOT / "README.md", tmp_path / "novels" / "two.txt")
-    bin_folder = pathlib.Path(sys.executable).parent
-    for i in range(20):
-        (tmp_path / "photos" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "tests" / "data" / "images" / "colour.jpg", tmp_path / "photos" / "ab"[i % 2] / f"{i}.jpg")
-    shutil.copy(ROOT / "tests" / "data" / "images" / "colour.jpg", tmp_path / "one.jpg")
-    commands = [line for block in documented("sh") for line in block.splitlines()]
-    trained = 0
-    for command in commands:
-        command = command.split("  #")[0]
-        if "train_images" in command:
-            command += " --batch 4 --threads 1 --epochs %d" % (1 + command.count("--resume"))
-        if "train_text" in command:
-            trained += 1
-            command += " --layers 1 --width 32 --heads 2 --batch 2 --block 64 --every 2 --threads 1 --steps %d" % (2 * trained)
-        if command.startswith("pip install"):
-            continue
-        result = subprocess.run(["bash", "-c", f'PATH="{bin_folder}:$PATH"; {command}'], cwd=tmp_path, capture_output=True, text=True, errors="replace")
-        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-    assert trained >= 3 and len(commands) >= 6

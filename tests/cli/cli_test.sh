@@ -168,36 +168,7 @@ expect 0 bench "$mamba" --prompt 16 --generate 2 --repetitions 1
 # With a tokenizer: the folder with an embedding of 300 rows, enough for all bytes.
 cp -r "$golden/mamba1-hf" "$work/texts"
 chmod -R u+w "$work/texts"
-python3 - "$work/texts" tests/data/tokenizer/tokenizer.json <<'PYTHON'
-import json, struct, sys
-folder = sys.argv[1]
-data = open(folder + "/model.safetensors", "rb").read()
-size = struct.unpack("<Q", data[:8])[0]
-header, data = json.loads(data[8:8 + size]), data[8 + size:]
-name = "backbone.embeddings.weight"
-rows, width = header[name]["shape"]
-begin, end = header[name]["data_offsets"]
-table = data[begin:end]
-header[name] = {"dtype": "F32", "shape": [300, width], "data_offsets": [len(data), len(data) + 300 * width * 4]}
-data += (table * 5)[:300 * width * 4]
-kept, out = {}, b""
-for key, entry in header.items():
-    if key == "__metadata__":
-        continue
-    piece = data[entry["data_offsets"][0]:entry["data_offsets"][1]]
-    kept[key] = dict(entry, data_offsets=[len(out), len(out) + len(piece)])
-    out += piece
-text = json.dumps(kept).encode()
-open(folder + "/model.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + out)
-tokenizer = json.load(open(sys.argv[2]))
-whole = tokenizer["model"]["vocab"]
-byte_names = [n for n in whole if len(n) == 1]
-vocab = {n: i + 1 for i, n in enumerate(byte_names)}
-vocab.update({"th": 257, "the": 258, "Ġthe": 259})
-tokenizer["model"].update(vocab=vocab, merges=["t h", "th e", "Ġ the"])
-tokenizer["added_tokens"] = [dict(tokenizer["added_tokens"][0], id=0)]
-json.dump(tokenizer, open(folder + "/tokenizer.json", "w"))
-PYTHON
+python3 tests/support/mamba_with_text.py "$work/texts" tests/data/tokenizer/tokenizer.json
 texts=$work/texts.lsrt
 expect 1 convert "$golden/mamba1-hf" --tokenizer "$work/texts/tokenizer.json" -o "$work/x"
 in_err "has ids up to 259, but the embedding has 72 rows"
