@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set-up, build and all tests. LSRT_STAGES chooses more builds to test; the native one always comes last, so that the
-# output ends with its summary: LSRT_STAGES="asan tsan simde light shared aarch64 fuzz python cuda native" scripts/test.sh
+# output ends with its summary: LSRT_STAGES="asan tsan simde light shared aarch64 fuzz python docs cuda native" scripts/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,7 @@ for stage in ${LSRT_STAGES:-native}; do
         -R '^(c_api|symbols|install|hardening)_test$' ;;
     fuzz) echo "== fuzz"; scripts/fuzz.sh 120 ;;  # each target
     python) echo "== python"; scripts/python.sh ;;
+    docs) echo "== docs"; scripts/docs.sh ;;
     cuda)  # with the image of nvcc in it, on the driver of tests
       echo "== cuda"
       scripts/build.sh cuda

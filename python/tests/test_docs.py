@@ -25,16 +25,22 @@ AFTER = {
 NEEDS = {"docs/training.md": ["torch", "PIL"], "README.md": []}
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs") / "files"
+    blocks.stand_ins(folder, lsrt.tool.path())
+    return folder
+
+
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in blocks.pages() if blocks.blocks_of(page)])
-def test_page(page, tmp_path, monkeypatch):
+def test_page(page, files, tmp_path, monkeypatch):
     for module in NEEDS.get(page, []):
         pytest.importorskip(module)
     code = [block for block in blocks.blocks_of(ROOT / page) if block.language in ("sh", "python") and not blocks.left_out(block)]
     if not code:
         pytest.skip("no block of shell or Python")
     monkeypatch.chdir(tmp_path)
-    shell = blocks.Shell(tmp_path, lsrt.tool.path(), [pathlib.Path(sys.executable).parent])
-    blocks.stand_ins(tmp_path, lsrt.tool.path())
+    shell = blocks.Shell(tmp_path, files, lsrt.tool.path(), [pathlib.Path(sys.executable).parent])
     names = {"__name__": "__main__"}
     exec(BEFORE.get(page, ""), names)
     for block in code:

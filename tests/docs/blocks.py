@@ -87,10 +87,12 @@ def left_out(block):
 
 
 def stand_ins(folder, tool):
-    """The files that pages speak of, small."""
+    """Makes a folder with the files that pages speak of, small. A page gets a copy of it."""
+    folder.mkdir()
     run = lambda *arguments: subprocess.run([str(tool), *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)  # noqa: E731
     for name in ("books-lm.pt", "dict.txt"):
         (folder / name).symlink_to(ROOT / "demos" / "data" / name)
+    run("convert", folder / "books-lm.pt", "-o", folder / "books-lm.lsrt")
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     plain = "".join(c for c in text if c in " .,\n" or c.isascii() and c.isalpha())
     (folder / "moby-dick.txt").write_text(plain[:4000])
@@ -122,10 +124,11 @@ def stand_ins(folder, tool):
 
 
 class Shell:
-    """Runs lines of shell in a folder. tool: the lsrt program; bins: folders in front of the PATH."""
+    """Runs lines of shell in a copy of the stand-ins. tool: the lsrt program; bins: folders in front of the PATH."""
 
-    def __init__(self, folder, tool, bins=()):
+    def __init__(self, folder, files, tool, bins=()):
         self.folder, self.trained = folder, 0
+        shutil.copytree(files, folder, symlinks=True, dirs_exist_ok=True)
         (folder / "build").mkdir()
         (folder / "build" / "lsrt").symlink_to(tool)
         path = os.pathsep.join([*map(str, bins), str(folder / "build"), os.environ["PATH"]])
@@ -213,6 +216,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         subprocess.run(["cmake", "--install", str(build), "--prefix", str(work / "prefix")], check=True, stdout=subprocess.DEVNULL)
+        stand_ins(work / "files", tool)
         for page in pages():
             blocks = blocks_of(page)
             wrong = [block for block in blocks if block.language not in CODE + DATA]
@@ -225,9 +229,7 @@ def main():
             if not native:
                 continue
             folder = work / str(page.relative_to(ROOT)).replace("/", "-")
-            folder.mkdir()
-            shell = Shell(folder, tool)
-            stand_ins(folder, tool)
+            shell = Shell(folder, work / "files", tool)
             for block in native:
                 if block.language == "sh":
                     shell.run(block)
