@@ -2,7 +2,8 @@
 // as vpdpbusd wants them; sums start at -(128 + zero_point) times the sums of the weights, which takes the
 // offset out again.
 //
-// V extends a vector type of simd/vec_*.h by what integers need and says which tiles its registers allow.
+// V extends a vector type of simd/vec_*.h by what integers need and says which tiles its registers allow, and
+// kPrefetchBytes: few rows get their weights from memory, which are fetched so far ahead (0: as the CPU does).
 // Everything is in an anonymous namespace: each file gets its own copy, and none is visible to the linker.
 #pragma once
 
@@ -14,9 +15,6 @@
 
 namespace lsrt {
 namespace {
-
-// Few rows get their weights from memory: these are fetched further ahead than the CPU does by itself.
-constexpr size_t kPrefetchBytes = 8192;
 
 // Scale and zero point of gemm.h for kRows rows, ld floats apart: side by side, so that none waits for its
 // own folds and divisions.
@@ -182,7 +180,8 @@ inline __attribute__((always_inline)) void sweep_panel(const Product& p) {
   for (; g + kSplit <= p.groups; g += kSplit) {
 #pragma GCC unroll 4
     for (size_t s = 0; s < kSplit; ++s) {
-      __builtin_prefetch(w + (g + s) * kPanelOutputs * kPanelDepth + kPrefetchBytes);
+      if constexpr (V::kPrefetchBytes > 0)
+        __builtin_prefetch(w + (g + s) * kPanelOutputs * kPanelDepth + V::kPrefetchBytes);
       add_group(acc[s], a + (g + s) * kPanelDepth, w + (g + s) * kPanelOutputs * kPanelDepth);
     }
   }

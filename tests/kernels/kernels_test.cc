@@ -175,10 +175,10 @@ TEST_CASE("sets are named, complete and end with scalar") {
 TEST_CASE("gemm") {
   std::mt19937 random(kSeed);
   size_t turn = 0;
-  for (size_t depth : {1, 3, 4, 5, 8, 16, 31, 64, 100, 257}) {
+  for (size_t depth : {1, 3, 4, 5, 8, 16, 31, 64, 96, 100, 192, 257}) {
     for (size_t outputs : {1, 7, 8, 15, 16, 17, 33, 64}) {
       Weights weights(outputs, depth, random);
-      for (size_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 48, 49}) {
+      for (size_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 16, 32, 48, 49}) {
         const std::string kind = kFills[turn++ % (sizeof kFills / sizeof *kFills)];
         const size_t ld = depth + 5;
         std::vector<float> x(rows * ld);
@@ -208,13 +208,16 @@ TEST_CASE("gemm of the greatest depth does not overflow") {
   weights.sum[0] = 0;
   for (size_t k = 0; k < depth; ++k) weights.data[lsrt::panel_offset(0, k, depth)] = -127;
   weights.sum[0] = -127 * (int32_t)depth;
-  const std::vector<float> x(depth, 255.0f);
   const lsrt::PanelWeights w = weights.view(false);
-  const std::vector<float> expected = run_gemm(scalar().gemm, x, depth, 1, w, 0, 1);
-  CHECK(expected[0] == (float)(-255 * 127 * 65536) * w.scale[0]);
-  for (const Kernels* set : sets_to_test()) {
-    INFO(std::string(set->isa));
-    CHECK(run_gemm(set->gemm, x, depth, 1, w, 0, 1)[0] == expected[0]);
+  for (size_t rows : {1, 6}) {
+    const std::vector<float> x(rows * depth, 255.0f);
+    const std::vector<float> expected = run_gemm(scalar().gemm, x, depth, rows, w, 0, 1);
+    CHECK(expected[0] == (float)(-255 * 127 * 65536) * w.scale[0]);
+    for (const Kernels* set : sets_to_test()) {
+      INFO(std::string(set->isa), ", ", rows, " rows");
+      const std::vector<float> actual = run_gemm(set->gemm, x, depth, rows, w, 0, 1);
+      CHECK(same(actual.data(), expected.data(), expected.size()));
+    }
   }
 }
 
@@ -340,7 +343,7 @@ TEST_CASE("weighted_sum") {
       const size_t panels = lsrt::panel_count(d_head);
       Guarded<int8_t> values(count / 4 * lsrt::value_group_bytes(d_head));
       for (size_t i = 0; i < values.size(); ++i) values[i] = (int8_t)(random() % 4 ? random() : 127);
-      for (size_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13}) {
+      for (size_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 35}) {
         const size_t ld_weight = count + 7, ld_acc = panels * 16 + 5;
         std::vector<uint16_t> weight(rows * ld_weight);
         for (uint16_t& w : weight) w = (uint16_t)(random() % 4 ? random() % 16384 : lsrt::kSoftmaxWeightMax);
