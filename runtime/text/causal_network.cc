@@ -21,8 +21,10 @@ void CausalNetwork::reset() {
   }
 }
 
-// x becomes the layer's output; either may change places with the other.
-void CausalNetwork::run_layer(const Layer& layer, const StreamStep& step, Dev<float>* x, Dev<float>* normed) {
+// x becomes the layer's output, but for what is owed to it: the next norm adds that. x and normed may change
+// places.
+void CausalNetwork::run_layer(const Layer& layer, const StreamStep& step, Dev<float>* x, Dev<float>* normed,
+                              Dev<float>* owed) {
   const RowOps& rows = *backend_.ops().rows;
   const LinearOps& linear = *backend_.ops().linear;
   const size_t width = extents_.width;
@@ -35,7 +37,12 @@ void CausalNetwork::run_layer(const Layer& layer, const StreamStep& step, Dev<fl
   const bool in_place = norm_last || block.residual == Residual::kPreNorm;
   const Dev<float> base = in_place ? *x : input;
 
-  if (!norm_last) rows.add_norm(stream, layer.norm1, width, nullptr, step.rows, *x, input);
+  if (!norm_last) {
+    rows.add_norm(stream, layer.norm1, width, *owed, step.rows, *x, input);
+  } else if (*owed) {
+    rows.add(stream, *owed, step.rows * width, *x);
+  }
+  *owed = nullptr;
   layer.mixer->step(stream, step, input, b_.mixed);
   if (block.feed_forward) {
     rows.add_norm(stream, norm_last ? layer.norm1 : layer.norm2, width, b_.mixed, step.rows, base, input);
@@ -46,7 +53,7 @@ void CausalNetwork::run_layer(const Layer& layer, const StreamStep& step, Dev<fl
     const DeviceNorm& last = block.feed_forward ? layer.norm2 : layer.norm1;
     rows.add_norm(stream, last, width, b_.mixed, step.rows, base, *x);
   } else {
-    rows.add(stream, b_.mixed, step.rows * width, base);
+    *owed = b_.mixed;
     if (!in_place) std::swap(*x, *normed);
   }
 }
@@ -61,15 +68,20 @@ Status CausalNetwork::step(uint64_t position, const int32_t* tokens, size_t rows
   if (backend_.begin(*stream_, {step_shape_.data(), step_shape_.size()})) {
     const RowOps& row_ops = *backend_.ops().rows;
     const size_t width = extents_.width;
-    Dev<float> x = b_.x, normed = b_.normed;
+    Dev<float> x = b_.x, normed = b_.normed, owed;
     row_ops.embed(*stream_, embedding_, std::get<TokenStem>(model().stages[0].stem).scale, width, b_.tokens,
                   rows, nullptr, x);
     for (size_t i = 0; i < layers_.size(); ++i) {
-      run_layer(layers_[i], {b_.numbers, rows, step_shape_[2 + i]}, &x, &normed);
+      run_layer(layers_[i], {b_.numbers, rows, step_shape_[2 + i]}, &x, &normed, &owed);
     }
     if (scored) {
-      const Dev<float> last = x + (rows - scored) * width;
-      if (head_norm_) row_ops.add_norm(*stream_, head_norm_, width, nullptr, scored, last, last);
+      const size_t skipped = (rows - scored) * width;
+      const Dev<float> last = x + skipped;
+      if (head_norm_) {
+        row_ops.add_norm(*stream_, head_norm_, width, owed ? owed + skipped : owed, scored, last, last);
+      } else if (owed) {
+        row_ops.add(*stream_, owed + skipped, scored * width, last);
+      }
       backend_.ops().linear->linear(*stream_, *head_, last, scored, Activation::kNone, b_.logits);
       row_ops.log_softmax(*stream_, vocabulary(), scored, b_.logits);
     }

@@ -87,7 +87,8 @@ class CausalNetwork {
   // Memory, linear layers.
   Status prepare();
 
-  void run_layer(const Layer& layer, const StreamStep& step, Dev<float>* x, Dev<float>* normed);
+  void run_layer(const Layer& layer, const StreamStep& step, Dev<float>* x, Dev<float>* normed,
+                 Dev<float>* owed);
   template <typename F>
   Status with_staging(uint64_t position, const F& f);
 

@@ -6,11 +6,14 @@
 
 #include <cstdlib>
 
+#include "converter/random_model.h"
 #include "runtime/device/cuda/cuda.h"
 #include "runtime/text/session.h"
+#include "tests/cuda/driver/fake_cuda.h"
 #include "tests/support/backends.h"
 #include "tests/support/golden_inputs.h"
 #include "tests/support/goldens.h"
+#include "tests/support/tiny_models.h"
 
 using namespace lsrt;
 using namespace lsrt_test;
@@ -30,6 +33,14 @@ F* hook(const char* name) {
 int alive() { return hook<int()>("fake_cuda_alive")(); }
 void fail_call(const char* symbol, int after) {
   hook<void(const char*, int)>("fake_cuda_fail")(symbol, after);
+}
+void set_device(const FakeDevice& device) { hook<void(const FakeDevice*)>("fake_cuda_device")(&device); }
+constexpr FakeDevice kOrin = {8, 7, 12060, false};
+
+Status feed(Session& session, size_t n) {
+  const std::vector<int32_t> tokens(n, 1);
+  std::vector<float> out(session.vocabulary());
+  return session.feed(tokens.data(), n, Session::Output::kLast, out.data());
 }
 
 }  // namespace
@@ -119,6 +130,119 @@ TEST_CASE("any call of the driver may fail") {
     }
   }
   CHECK(run().ok());
+}
+
+TEST_CASE("a step of the base shape is one graph of at most 100 launches") {
+  // Launches depend on layers, not on widths: where chunks are completed, narrow ones do.
+  const auto launches = [](Session& session, size_t n) {
+    REQUIRE(feed(session, n).ok());
+    CHECK(hook<int()>("fake_cuda_repetitions")() == 1);
+    return hook<int()>("fake_cuda_launches")();
+  };
+  const auto stream = [](std::shared_ptr<const Model> model) {
+    auto session = take(Session::create(cuda_backend(std::move(model)), CausalOptions()));
+    hook<int()>("fake_cuda_launches")(), hook<int()>("fake_cuda_repetitions")();
+    return session;
+  };
+  auto base = stream(take(Model::load_bytes(take(random_model("enwik8-base", {})), "base")));
+  const int plain = launches(*base, 1);
+  LmParameters narrow = tiny_lm_parameters();
+  narrow.layers = 12, narrow.rank = 1, narrow.chunk = narrow.block = 16;
+  auto session = stream(
+      take(Model::load_bytes(take(random_model(plan_lm(narrow, WeightSource()), Precision::kInt8)), "narrow")));
+  CHECK(launches(*session, 1) == plain);
+  launches(*session, 14);
+  const int completing = launches(*session, 1);
+  MESSAGE("launches of a step: ", plain, ", of one that completes a chunk: ", completing);
+  CHECK(plain <= 100);
+  CHECK(completing <= 136);
+  CHECK(launches(*session, 1) == plain);
+}
+
+TEST_CASE("an error is reported once, with the launch's name, and sticks") {
+  auto model = convert_golden("lm-preln-rank2", "int8");
+  auto backend = std::shared_ptr<Backend>(cuda_backend(model));
+  auto session = take(Session::create(backend, CausalOptions()));
+  REQUIRE(feed(*session, 1).ok());
+  fail_call("lsrt_gemv", 3);
+  CHECK(feed(*session, 1).message() ==
+        "CUDA cannot finish what was launched up to lsrt_log_softmax: CUDA_ERROR_FAKE (719)");
+  fail_call("", 0);
+  hook<int()>("fake_cuda_launches")();
+  for (int i = 0; i < 2; ++i) {
+    const Status again = feed(*session, 1);
+    CHECK(again.message().find("failed before") != std::string::npos);
+  }
+  CHECK(hook<int()>("fake_cuda_launches")() == 0);
+  session.reset();
+  session = take(Session::create(backend, CausalOptions()));
+  CHECK(feed(*session, 1).ok());
+  fail_call("cuLaunchKernel", 2);  // while a step is recorded
+  CHECK(feed(*session, 2).message().find("CUDA cannot launch lsrt_") == 0);
+  fail_call("", 0);
+
+  setenv("LSRT_CUDA_WAIT", "1", 1);  // names the launch itself
+  session = take(Session::create(cuda_backend(model), CausalOptions()));
+  unsetenv("LSRT_CUDA_WAIT");
+  REQUIRE(feed(*session, 1).ok());
+  fail_call("lsrt_gemv", 3);
+  CHECK(feed(*session, 1).message() == "CUDA cannot finish lsrt_gemv: CUDA_ERROR_FAKE (719)");
+  fail_call("", 0);
+}
+
+TEST_CASE("devices and drivers that are too old are named, and what the build has") {
+  const auto message = [](const FakeDevice& device) {
+    set_device(device);
+    const auto backend = create_cuda_backend(nullptr);
+    set_device(kOrin);
+    CHECK_FALSE(backend.ok());
+    CHECK(backend.status().code() == Error::kUnsupported);
+    return backend.status().message();
+  };
+  CHECK(message({6, 2, 12060, false}).find("emulated (sm_62), the driver is of CUDA 12.6; this build has ") !=
+        std::string::npos);
+  CHECK(message({8, 7, 10020, false}).find("(sm_87), the driver is of CUDA 10.2") != std::string::npos);
+}
+
+TEST_CASE("a device that shares memory with the CPU reads the model where it lies") {
+  auto model = convert_golden("lm-preln-rank2", "int8");
+  const auto bytes = hook<unsigned long long()>("fake_cuda_bytes");
+  const auto logits = [&](std::shared_ptr<Backend> backend) {
+    auto session = take(Session::create(std::move(backend), CausalOptions()));
+    const int32_t tokens[] = {1, 2, 3};
+    std::vector<float> out(session->vocabulary());
+    REQUIRE(session->feed(tokens, 3, Session::Output::kLast, out.data()).ok());
+    return out;
+  };
+  const auto expected = logits(cpu(model));
+  REQUIRE(bytes() == 0);
+  set_device({8, 7, 12060, true});
+  {
+    std::shared_ptr<Backend> backend = cuda_backend(model);
+    CHECK(bytes() == 0);
+    CHECK(logits(backend) == expected);
+    CHECK(alive() == 3);  // context, module and what is registered
+  }
+  CHECK(alive() == 0);
+  // Where that fails it is copied, as always on other devices.
+  for (const char* symbol : {"cuMemHostRegister_v2", "cuMemHostGetDevicePointer_v2", ""}) {
+    if (!*symbol) set_device(kOrin);
+    fail_call(symbol, 0);
+    std::shared_ptr<Backend> backend = cuda_backend(model);
+    fail_call("", 0);
+    CHECK(bytes() == model->file_bytes());
+    CHECK(logits(backend) == expected);
+    backend.reset();
+    CHECK(alive() == 0);
+  }
+}
+
+TEST_CASE("steps of any length do not pile up") {
+  auto session =
+      take(Session::create(cuda_backend(convert_golden("lm-preln-rank2", "int8")), CausalOptions()));
+  const int before = alive();
+  for (size_t n = 1; n <= 70; ++n) REQUIRE(feed(*session, n).ok());
+  CHECK(alive() - before <= 64);
 }
 
 int main(int argc, char** argv) {

@@ -1,6 +1,7 @@
 #include "runtime/device/cuda/cuda.h"
 
 #include <cstdio>
+#include <cstdlib>
 
 namespace lsrt {
 
@@ -16,21 +17,30 @@ Result<std::unique_ptr<Backend>> create_cuda_backend(std::shared_ptr<const Model
 }
 
 Result<std::shared_ptr<CudaDevice>> CudaDevice::open() {
-  constexpr int kMajor = 75, kMinor = 76;  // attributes
+  constexpr int kIntegrated = 18, kMapsHost = 19, kMajor = 75, kMinor = 76, kRegistersHost = 99,
+                kRegistersReadOnly = 113;
   auto device = std::make_shared<CudaDevice>();
   LSRT_ASSIGN(device->driver, cuda::Driver::load());
   const cuda::Driver& driver = *device->driver;
   char name[128] = "";
-  int major = 0, minor = 0, version = 0;
+  int version = 0;
   LSRT_TRY(driver.check(driver.DeviceGet(&device->index, 0), "open device 0"));
+  // An attribute that an old driver does not know is 0.
+  const auto attribute = [&](int which) {
+    int value = 0;
+    return driver.DeviceGetAttribute(&value, which, device->index) ? 0 : value;
+  };
+  const int major = attribute(kMajor), minor = attribute(kMinor);
   LSRT_TRY(driver.check(driver.DeviceGetName(name, sizeof name, device->index), "name the device"));
-  LSRT_TRY(driver.check(driver.DeviceGetAttribute(&major, kMajor, device->index), "describe the device"));
-  LSRT_TRY(driver.check(driver.DeviceGetAttribute(&minor, kMinor, device->index), "describe the device"));
   LSRT_TRY(driver.check(driver.DriverGetVersion(&version), "tell its version"));
   device->name = name;
   char isa[16];
   std::snprintf(isa, sizeof isa, "sm_%d%d", major, minor);
   device->isa = isa;
+  device->reads_host = attribute(kIntegrated) && attribute(kMapsHost) && attribute(kRegistersHost);
+  device->reads_read_only = attribute(kRegistersReadOnly);
+  const char* wait = std::getenv("LSRT_CUDA_WAIT");
+  device->waits = wait && *wait;
   LSRT_TRY(driver.check(driver.PrimaryCtxRetain(&device->context, device->index), "open a context"));
   LSRT_TRY(device->use());
   if (const int error = driver.ModuleLoadData(&device->module, kCudaImage)) {
@@ -64,10 +74,33 @@ CudaBackend::CudaBackend(std::shared_ptr<const CudaDevice> device, std::shared_p
       table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_},
       has_model_(model != nullptr) {}
 
-CudaBackend::~CudaBackend() { release(weights_); }
+CudaBackend::~CudaBackend() {
+  if (!in_place_) {
+    release(weights_);
+  } else if (device_->use().ok()) {
+    device_->driver->MemHostUnregister(const_cast<uint8_t*>(model().bytes()));
+  }
+}
 
 Status CudaBackend::upload() {
+  constexpr unsigned kDeviceMap = 2, kReadOnly = 8;
   if (!has_model_) return {};
+  if (device_->reads_host) {
+    const cuda::Driver& driver = *device_->driver;
+    auto* bytes = const_cast<uint8_t*>(model().bytes());  // which nobody writes
+    const unsigned flags = kDeviceMap | (device_->reads_read_only ? kReadOnly : 0);
+    LSRT_TRY(device_->use());
+    if (driver.MemHostRegister(bytes, model().file_bytes(), flags) == 0) {
+      cuda::DeviceAddress address = 0;
+      if (driver.MemHostGetDevicePointer(&address, bytes, 0) == 0) {
+        weights_ = Dev<void>(reinterpret_cast<void*>(static_cast<uintptr_t>(address)));
+        in_place_ = true;
+        return {};
+      }
+      driver.MemHostUnregister(bytes);
+    }
+    // Not memory of this kind, such as a mapped file: a copy.
+  }
   LSRT_ASSIGN(weights_, allocate(model().file_bytes()));
   LSRT_ASSIGN(const std::unique_ptr<Stream> stream, create_stream(StreamPlan()));
   copy_in(*stream, weights_, model().bytes(), model().file_bytes());

@@ -1,5 +1,6 @@
 // The CUDA backend: the kernels of kernels/cuda on the driver's API. The model's bytes are copied to the
-// device once; panels are used as they lie in the file.
+// device once, or read where they are by one that shares memory with the CPU; panels are used as they lie in
+// the file.
 #pragma once
 
 #include <map>
@@ -22,6 +23,10 @@ struct CudaDevice {
   const cuda::Driver* driver = nullptr;
   int index = 0;
   std::string name, isa;  // "sm_87"
+  bool reads_host = false;       // registered memory of the host, which is its own
+  bool reads_read_only = false;  // also where the host itself may not write
+  // LSRT_CUDA_WAIT: each launch is waited for and no steps are recorded, so that an error names its launch.
+  bool waits = false;
   cuda::ContextHandle* context = nullptr;
   cuda::ModuleHandle* module = nullptr;
   cuda::FunctionHandle* kernels[cuda::kKernels] = {};
@@ -48,7 +53,8 @@ class CudaStream : public Stream {
 
   Dev<void> workspace() const { return workspace_; }
 
-  // After the first failure nothing is launched until synchronize() has reported it.
+  // After the first failure nothing is launched any more. synchronize() reports it once, with the launch's
+  // name, and from then on that there was one: what the stream has computed is lost.
   template <typename Params>
   void launch(const Params& params) const {
     launch(cuda::launch_of(params), &params);
@@ -66,12 +72,15 @@ class CudaStream : public Stream {
   void launch(const cuda::Launch& launch, const void* params) const;
   // Whether all is well, and this thread may go on.
   bool ready() const;
-  void note(int error, const char* what) const;
+  void note(int error, const char* what, const char* which = "") const;
+  void forget_steps();
 
   const std::shared_ptr<const CudaDevice> device_;
   cuda::StreamHandle* handle_ = nullptr;
   Dev<void> workspace_;
-  mutable Status status_;  // the first failure
+  mutable Status status_;          // the first failure
+  bool failed_ = false;            // and has been reported
+  mutable const char* last_ = "";  // launch
   std::vector<uint32_t> recording_;
   std::map<std::vector<uint32_t>, cuda::GraphExecHandle*> recorded_;  // by shape
 };
@@ -82,6 +91,7 @@ class CudaBackend : public Backend {
  public:
   CudaBackend(std::shared_ptr<const CudaDevice> device, std::shared_ptr<const Model> model);
   ~CudaBackend() override;
+  // Of the model's bytes, or has the device use them where they are.
   Status upload();
 
   BackendInfo info() const override { return {"cuda", device_->isa.c_str(), SIZE_MAX}; }
@@ -112,6 +122,7 @@ class CudaBackend : public Backend {
   CudaScanOps scan_;
   const Ops table_;
   const bool has_model_;
+  bool in_place_ = false;  // the device reads the host's
   Dev<void> weights_;  // the model's bytes
   std::mutex mutex_;   // of what follows
   std::map<Key, std::unique_ptr<Linear>> prepared_;

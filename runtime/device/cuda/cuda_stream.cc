@@ -6,9 +6,7 @@ CudaStream::~CudaStream() {
   if (!device_->use().ok()) return;
   const cuda::Driver& driver = *device_->driver;
   if (handle_) driver.StreamSynchronize(handle_);
-  for (const auto& [shape, graph] : recorded_) {
-    if (graph) driver.GraphExecDestroy(graph);
-  }
+  forget_steps();
   if (workspace_) driver.MemFree(device_address(workspace_));
   if (handle_) driver.StreamDestroy(handle_);
 }
@@ -28,12 +26,13 @@ Status CudaStream::create(size_t workspace) {
 }
 
 bool CudaStream::ready() const {
+  if (failed_) return false;
   if (status_.ok()) status_ = device_->use();
   return status_.ok();
 }
 
-void CudaStream::note(int error, const char* what) const {
-  if (error && status_.ok()) status_ = device_->driver->failure(error, what);
+void CudaStream::note(int error, const char* what, const char* which) const {
+  if (error && status_.ok()) status_ = device_->driver->failure(error, (std::string(what) + which).c_str());
 }
 
 void CudaStream::launch(const cuda::Launch& launch, const void* params) const {
@@ -42,7 +41,9 @@ void CudaStream::launch(const cuda::Launch& launch, const void* params) const {
   void* arguments[] = {const_cast<void*>(params)};
   note(device_->driver->LaunchKernel(device_->kernels[kernel], launch.grid[0], launch.grid[1], 1,
                                      launch.threads, 1, 1, launch.shared_bytes, handle_, arguments, nullptr),
-       cuda::kKernelNames[kernel]);
+       "launch ", cuda::kKernelNames[kernel]);
+  last_ = cuda::kKernelNames[kernel];
+  if (device_->waits && ready()) note(device_->driver->StreamSynchronize(handle_), "finish ", last_);
 }
 
 void CudaStream::clear(Dev<void> to, size_t bytes) const {
@@ -66,21 +67,32 @@ void CudaStream::copy_out(void* host, Dev<const void> from, size_t bytes) const 
   note(device_->driver->MemcpyDtoHAsync(host, device_address(from), bytes, handle_), "copy from the device");
 }
 
+void CudaStream::forget_steps() {
+  for (const auto& [shape, graph] : recorded_) device_->driver->GraphExecDestroy(graph);
+  recorded_.clear();
+}
+
 bool CudaStream::begin(const LaunchShape& shape) {
   constexpr int kThreadLocal = 1;
-  if (!ready()) return true;
+  constexpr size_t kMostSteps = 64;  // recorded; a stream repeats few, but prompts may have any length
+  if (!ready() || device_->waits) return true;
   recording_.assign(shape.words, shape.words + shape.count);
   const auto found = recorded_.find(recording_);
   if (found != recorded_.end()) {
     note(device_->driver->GraphLaunch(found->second, handle_), "repeat a step");
     return false;
   }
+  if (recorded_.size() == kMostSteps) {
+    note(device_->driver->StreamSynchronize(handle_), "finish what came before ", last_);
+    forget_steps();
+    if (!ready()) return true;
+  }
   note(device_->driver->StreamBeginCapture(handle_, kThreadLocal), "record a step");
   return true;
 }
 
 void CudaStream::end() {
-  if (!device_->use().ok()) return;
+  if (failed_ || device_->waits || !device_->use().ok()) return;
   const cuda::Driver& driver = *device_->driver;
   cuda::GraphHandle* graph = nullptr;
   cuda::GraphExecHandle* exec = nullptr;
@@ -96,8 +108,15 @@ void CudaStream::end() {
 }
 
 Status CudaStream::synchronize() {
-  if (device_->use().ok()) note(device_->driver->StreamSynchronize(handle_), "finish what was launched");
-  return std::exchange(status_, Status());
+  if (failed_) {
+    return fail(Error::kDevice, "the CUDA device failed before, and what it had computed is lost; start anew");
+  }
+  // Also after an error: nothing may be written to the host any more.
+  if (device_->use().ok()) {
+    note(device_->driver->StreamSynchronize(handle_), "finish what was launched up to ", last_);
+  }
+  failed_ = !status_.ok();
+  return status_;
 }
 
 }  // namespace lsrt

@@ -30,8 +30,11 @@ Result<const Driver*> load_once() {
   LSRT_CUDA_DRIVER(LSRT_CUDA_LOAD)
 #undef LSRT_CUDA_LOAD
   if (missing) {
-    return fail(Error::kUnsupported, "the CUDA driver is too old: it has no %s; install a newer one",
-                missing);
+    int version = 0;
+    if (driver.DriverGetVersion) driver.DriverGetVersion(&version);
+    return fail(Error::kUnsupported,
+                "the CUDA driver is too old: it is of CUDA %d.%d and has no %s; install one of CUDA 11.4 or later",
+                version / 1000, version % 1000 / 10, missing);
   }
   if (const int error = driver.Init(0)) return driver.failure(error, "start");
   int devices = 0;

@@ -34,6 +34,9 @@ struct GraphExecHandle;
   X(ModuleGetFunction, "cuModuleGetFunction", (FunctionHandle**, ModuleHandle*, const char*))               \
   X(MemAlloc, "cuMemAlloc_v2", (DeviceAddress*, size_t))                                                    \
   X(MemFree, "cuMemFree_v2", (DeviceAddress))                                                               \
+  X(MemHostRegister, "cuMemHostRegister_v2", (void*, size_t, unsigned))                                     \
+  X(MemHostUnregister, "cuMemHostUnregister", (void*))                                                      \
+  X(MemHostGetDevicePointer, "cuMemHostGetDevicePointer_v2", (DeviceAddress*, void*, unsigned))             \
   X(MemsetD8Async, "cuMemsetD8Async", (DeviceAddress, unsigned char, size_t, StreamHandle*))                \
   X(MemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", (DeviceAddress, const void*, size_t, StreamHandle*))           \
   X(MemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", (void*, DeviceAddress, size_t, StreamHandle*))                 \

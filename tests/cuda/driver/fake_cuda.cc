@@ -23,12 +23,15 @@ enum Code {
   kInvalidValue = 1,
   kOutOfMemory = 2,
   kInvalidImage = 200,
+  kNoBinary = 209,
+  kNewerPtx = 222,
   kNotFound = 500,
   kLaunchFailed = 719
 };
 
 struct Stream {
   bool recording = false;
+  int error = 0;  // of launches, until it is waited for
   std::vector<std::function<int()>> recorded;
 };
 using Graph = std::vector<std::function<int()>>;
@@ -39,9 +42,13 @@ std::map<Address, size_t> blocks;
 int alive = 0, launches = 0, repetitions = 0;
 std::string failing;
 int failing_after = 0;
+FakeDevice device = {8, 7, 12060, false};
+std::map<const void*, size_t> registered;  // the host's memory
+// LSRT_FAKE_CUDA_LOG: a file that gets a line for each launch, and one for each repetition.
+FILE* log_file = nullptr;
 
 // Whether this call has been chosen to fail.
-bool fails(const char* symbol) {
+bool fails(const std::string& symbol) {
   const std::lock_guard<std::mutex> lock(mutex);
   return failing == symbol && failing_after-- == 0;
 }
@@ -77,20 +84,44 @@ extern "C" __attribute__((visibility("default"))) void fake_cuda_fail(const char
   const std::lock_guard<std::mutex> lock(mutex);
   failing = symbol, failing_after = after;
 }
+extern "C" __attribute__((visibility("default"))) void fake_cuda_device(const FakeDevice* is) {
+  device = *is;
+}
+extern "C" __attribute__((visibility("default"))) unsigned long long fake_cuda_bytes() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  unsigned long long bytes = 0;
+  for (const auto& [address, size] : blocks) bytes += size;
+  return bytes;
+}
 FAKE_CUDA fake_cuda_alive() { return alive; }
 FAKE_CUDA fake_cuda_launches() { return std::exchange(launches, 0); }
 FAKE_CUDA fake_cuda_repetitions() { return std::exchange(repetitions, 0); }
 
-FAKE_CUDA cuInit(unsigned) { return kOk; }
-FAKE_CUDA cuDriverGetVersion(int* version) { return *version = 12060, kOk; }
+FAKE_CUDA cuInit(unsigned) {
+  const char* path = std::getenv("LSRT_FAKE_CUDA_LOG");
+  if (path && !log_file) log_file = std::fopen(path, "w");
+  return kOk;
+}
+FAKE_CUDA cuDriverGetVersion(int* version) { return *version = device.version, kOk; }
 FAKE_CUDA cuDeviceGetCount(int* n) { return *n = 1, kOk; }
-FAKE_CUDA cuDeviceGet(int* device, int) {
+FAKE_CUDA cuDeviceGet(int* index, int) {
   FAKE_CUDA_FAILS(kInvalidValue);
-  return *device = 0, kOk;
+  return *index = 0, kOk;
 }
 FAKE_CUDA cuDeviceGetName(char* name, int n, int) { return std::snprintf(name, n, "emulated"), kOk; }
 FAKE_CUDA cuDeviceGetAttribute(int* value, int attribute, int) {
-  return *value = attribute == 75 ? 8 : attribute == 76 ? 7 : 0, kOk;
+  switch (attribute) {
+    case 18: *value = device.integrated; break;  // integrated
+    case 75: *value = device.major; break;
+    case 76: *value = device.minor; break;
+    case 19:   // maps the host's memory,
+    case 99:   // which can be registered,
+    case 113:  // also to be read only
+      *value = 1;
+      break;
+    default: return kInvalidValue;
+  }
+  return kOk;
 }
 FAKE_CUDA cuDevicePrimaryCtxRetain(void** context, int) {
   FAKE_CUDA_FAILS(kInvalidValue);
@@ -101,6 +132,8 @@ FAKE_CUDA cuCtxSetCurrent(void* context) { return context == &blocks ? kOk : kIn
 FAKE_CUDA cuModuleLoadData(void** module, const void* image) {
   FAKE_CUDA_FAILS(kInvalidImage);
   if (!image) return kInvalidImage;
+  if (device.major * 10 + device.minor < 75) return kNoBinary;
+  if (device.version < 11000) return kNewerPtx;
   return count(1), *module = &alive, kOk;
 }
 FAKE_CUDA cuModuleUnload(void*) { return count(-1), kOk; }
@@ -126,6 +159,23 @@ FAKE_CUDA cuMemFree_v2(Address address) {
   if (!blocks.erase(address)) return kInvalidValue;
   std::free(pointer(address));
   return --alive, kOk;
+}
+FAKE_CUDA cuMemHostRegister_v2(void* memory, size_t bytes, unsigned flags) {
+  FAKE_CUDA_FAILS(kInvalidValue);
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!memory || !(flags & 2) || registered.count(memory)) return kInvalidValue;
+  return registered[memory] = bytes, ++alive, kOk;
+}
+FAKE_CUDA cuMemHostUnregister(void* memory) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!registered.erase(memory)) return kInvalidValue;
+  return --alive, kOk;
+}
+FAKE_CUDA cuMemHostGetDevicePointer_v2(Address* address, void* memory, unsigned) {
+  FAKE_CUDA_FAILS(kInvalidValue);
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!registered.count(memory)) return kInvalidValue;
+  return *address = reinterpret_cast<uintptr_t>(memory), kOk;
 }
 FAKE_CUDA cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream* stream) {
   FAKE_CUDA_FAILS(kLaunchFailed);
@@ -156,9 +206,9 @@ FAKE_CUDA cuStreamDestroy_v2(Stream* stream) {
   delete stream;
   return count(-1), kOk;
 }
-FAKE_CUDA cuStreamSynchronize(Stream*) {
+FAKE_CUDA cuStreamSynchronize(Stream* stream) {
   FAKE_CUDA_FAILS(kLaunchFailed);
-  return kOk;
+  return stream ? stream->error : kOk;
 }
 FAKE_CUDA cuStreamBeginCapture_v2(Stream* stream, int) {
   FAKE_CUDA_FAILS(kInvalidValue);
@@ -181,6 +231,7 @@ FAKE_CUDA cuGraphLaunch(Graph* exec, Stream*) {
   {
     const std::lock_guard<std::mutex> lock(mutex);
     ++repetitions;
+    if (log_file) std::fprintf(log_file, "graph\n");
   }
   for (const auto& step : *exec) {
     if (const int error = step()) return error;
@@ -208,7 +259,11 @@ FAKE_CUDA cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsig
     {
       const std::lock_guard<std::mutex> lock(mutex);
       ++launches;
+      if (log_file) {
+        std::fprintf(log_file, "%s %u %u %u %u\n", kernel->name, grid_x, grid_y, x, shared_bytes);
+      }
     }
+    if (stream && fails(kernel->name)) return stream->error = kLaunchFailed, kOk;
     const std::string error =
         emulation::launch(*kernel, {grid_x, grid_y, grid_z}, {x, y, z}, shared_bytes, copy.data());
     if (error.empty()) return kOk;
