@@ -17,7 +17,7 @@ Status EncoderNetwork::count(const ClassifierOptions& options) {
   if (!backend_.ops().grouped) {
     return fail(Error::kUnsupported, "backend '%s' has no attention in groups", backend_.info().name);
   }
-  stream_plan_.threads = options.threads;
+  LSRT_TRY(stream_plan_.use_threads(options.threads));
   const SequenceInput& sequence = model().sequence;
   lead_ = sequence.cls_token ? 1 : 0;
   head_runner_ = std::make_unique<HeadRunner>(head(), backend_);

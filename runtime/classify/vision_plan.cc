@@ -21,7 +21,7 @@ Status VisionNetwork::count(const ClassifierOptions& options) {
     return fail(Error::kUnsupported, "backend '%s' has no images", backend_.info().name);
   }
   options_ = options;
-  stream_plan_.threads = options.threads;
+  LSRT_TRY(stream_plan_.use_threads(options.threads));
   head_ = std::make_unique<HeadRunner>(std::get<ClassifierHead>(model().head), backend_);
   head_->plan(options.max_batch, &stream_plan_);
   for (const Stage& stage : model().stages) LSRT_TRY(count_stage(stage));

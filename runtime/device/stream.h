@@ -5,13 +5,26 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/status.h"
+
 namespace lsrt {
+
+inline constexpr size_t kMostThreads = 1024;
 
 // What a stream will need, filled in by the plan() of the operations that are to run on it. How a device
 // divides work is known here alone.
 struct StreamPlan {
-  size_t threads = 1;    // 1 .. 1024, of the CPU
+  size_t threads = 1;    // of the CPU
   size_t workspace = 0;  // bytes of scratch memory for the largest launch
+
+  // Before anything is planned: some scratch memory is one thread's own. Error::kArgument.
+  Status use_threads(size_t count) {
+    if (count < 1 || count > kMostThreads) {
+      return fail(Error::kArgument, "threads is %zu, must be 1 to %zu", count, kMostThreads);
+    }
+    threads = count;
+    return {};
+  }
 
   void need(size_t bytes) { workspace = std::max(workspace, bytes); }
 };

@@ -37,7 +37,7 @@ Status CausalNetwork::count(const CausalOptions& options) {
     }
     extents_.max_rows = std::min(extents_.max_rows, extents_.block);
   }
-  stream_plan_.threads = options.threads;
+  LSRT_TRY(stream_plan_.use_threads(options.threads));
   const LinearOps& linear = *backend_.ops().linear;
   linear.plan(head_of(m).projection, extents_.max_rows, &stream_plan_);
   for (const Block& block : m.stages[0].blocks) {

@@ -219,12 +219,14 @@ static void test_session(lsrt_model* model) {
   params = lsrt_session_default_params();
   CHECK(params.threads == 0);
   CHECK(lsrt_model_threads(model) >= 1);
-  params.threads = 100000;
-  CHECK(lsrt_session_create(model, &params, &session) == LSRT_ERROR_ARGUMENT);
-  params.threads = 1;
-  params.max_batch = 16;
   lsrt_session_memory memory;
   memory.struct_size = sizeof memory;
+  params.threads = 100000;
+  CHECK(lsrt_session_create(model, &params, &session) == LSRT_ERROR_ARGUMENT);
+  CHECK(contains(lsrt_last_error(), "threads is 100000"));
+  CHECK(lsrt_session_plan(model, &params, &memory) == LSRT_ERROR_ARGUMENT);
+  params.threads = 1;
+  params.max_batch = 16;
   CHECK(lsrt_session_plan(model, &params, &memory) == LSRT_OK);
   CHECK(memory.struct_size == sizeof memory && memory.state_bytes > 0 && memory.scratch_bytes > 0);
   memory.struct_size = 0;

@@ -51,9 +51,6 @@ void CpuBackend::release(Dev<void> memory) {
 }
 
 Result<std::unique_ptr<Stream>> CpuBackend::create_stream(const StreamPlan& plan) {
-  if (plan.threads < 1 || plan.threads > 1024) {
-    return fail(Error::kArgument, "threads is %zu, must be 1 to 1024", plan.threads);
-  }
   void* memory = nullptr;
   if (posix_memalign(&memory, kWeightAlignment, std::max<size_t>(plan.workspace, 1)) != 0) {
     return fail(Error::kMemory, "cannot allocate %zu bytes of workspace", plan.workspace);
