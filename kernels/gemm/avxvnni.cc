@@ -9,7 +9,7 @@ namespace avxvnni {
 namespace {
 
 struct Tiles : avx2::Vector {
-  static constexpr size_t kPrefetchBytes = 8192;
+  static constexpr size_t kPrefetchBytes = 8192, kTilePrefetchBytes = 0;
   // Of 16 registers 12 are sums, two are weights and one is a row's bytes; few rows take more of the weights.
   static constexpr size_t kMostPanels = 2;
   static constexpr size_t tile_panels(size_t rows) { return rows <= 2 ? 2 : 1; }

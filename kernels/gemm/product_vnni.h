@@ -3,7 +3,8 @@
 // offset out again.
 //
 // V extends a vector type of simd/vec_*.h by what integers need and says which tiles its registers allow, and
-// kPrefetchBytes: few rows get their weights from memory, which are fetched so far ahead (0: as the CPU does).
+// kPrefetchBytes: few rows get their weights from memory, which are fetched so far ahead (0: as the CPU does);
+// kTilePrefetchBytes: the same of more rows, which get them from L2.
 // Everything is in an anonymous namespace: each file gets its own copy, and none is visible to the linker.
 #pragma once
 
@@ -104,6 +105,9 @@ void tile(const Product& p) {
     typename V::Ints in[kRegisters];
 #pragma GCC unroll 8
     for (size_t j = 0; j < kRegisters; ++j) {
+      // A group is one cache line of each panel; the weights of a tile come from L2.
+      if (V::kTilePrefetchBytes > 0 && j % kParts == 0)
+        __builtin_prefetch(w + j / kParts * p.panel_bytes + V::kTilePrefetchBytes);
       in[j] = V::load_int((const int32_t*)(w + j / kParts * p.panel_bytes) + j % kParts * V::kWidth);
     }
 #pragma GCC unroll 12
