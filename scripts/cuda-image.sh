@@ -2,14 +2,15 @@
 # Compiles kernels/cuda.
 #
 #   scripts/cuda-image.sh NVCC list            the architectures of the image, as words
-#   scripts/cuda-image.sh NVCC image OUT.c     one image for all devices, as a C array
+#   scripts/cuda-image.sh NVCC image OUT.c     one image for all devices, packed by xz, as a C array
 #   scripts/cuda-image.sh NVCC cubins FOLDER   code for every architecture that is checked (scripts/cuda_static.py)
 #
 # The image has code for the Jetsons; other devices' drivers compile its PTX when a model is loaded first, and keep it.
 #
 # Code of a toolkit of CUDA 13 loads on no driver of CUDA 12, such as JetPack 6 has. So PTX is lowered to the oldest
 # version that has what the kernels use, and code up to sm_90 is assembled by the ptxas of CUDA 12 where LSRT_PTXAS12
-# names one (scripts/setup.sh brings it), else by that of the toolkit. Compression is the one that old drivers know.
+# names one (scripts/setup.sh brings it), else by that of the toolkit. Drivers could unpack the image, too, old ones only
+# a format that takes three times the space.
 set -euo pipefail
 nvcc=$1 what=$2
 cd "$(dirname "$0")/.."
@@ -54,9 +55,12 @@ if [ "$what" = cubins ]; then
   cp "$work"/*.cubin "$3"
   exit
 fi
-compress=(--compress-all)
-! "$toolkit/fatbinary" --help | grep -q compress-mode || compress+=(--compress-mode=speed)
-"$toolkit/fatbinary" --create="$work/image.fatbin" -64 "${compress[@]}" "${images[@]}" \
+"$toolkit/fatbinary" --create="$work/image.fatbin" -64 --compress=false "${images[@]}" \
   "--image3=kind=ptx,sm=75,file=$work/75.ptx" "--image3=kind=ptx,sm=80,file=$work/80.ptx"
-"$toolkit/bin2c" --name lsrt_cuda_image --const --type longlong "$work/image.fatbin" >"$work/image.c"
+xz --keep --extreme --check=crc32 "$work/image.fatbin"
+{
+  "$toolkit/bin2c" --name lsrt_cuda_packed --const --type longlong "$work/image.fatbin.xz"
+  echo "const unsigned long long lsrt_cuda_packed_bytes = $(stat -c %s "$work/image.fatbin.xz");"
+  echo "const unsigned long long lsrt_cuda_image_bytes = $(stat -c %s "$work/image.fatbin");"
+} >"$work/image.c"
 mv "$work/image.c" "$3"

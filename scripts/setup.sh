@@ -42,6 +42,8 @@ packages=(g++ cmake ninja-build pkg-config git python3 libflatbuffers-dev flatbu
 source_packages=(dpkg-dev xz-utils)  # to fetch and unpack sources
 [ "$target" != aarch64 ] || packages+=(g++-aarch64-linux-gnu qemu-user)
 packages+=("${clang[@]}" "${python[@]}")
+has_nvcc() { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null
+! has_nvcc || packages+=(liblzma-dev xz-utils)
 
 say() { echo "setup: $*"; }
 
@@ -228,7 +230,7 @@ build_sysroot() {
 
 lacks_cuda_tools() {
   [ "$target" = native ] && [ "${LSRT_XNNPACK:-ON}" != OFF ] && [ ! -d "$deps/cuda-tools" ] &&
-    { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null && python3 -m pip --version >/dev/null 2>&1
+    has_nvcc && python3 -m pip --version >/dev/null 2>&1
 }
 
 fetch_cuda_tools() {

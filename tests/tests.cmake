@@ -61,7 +61,7 @@ endforeach()
 
 file(GLOB test_scripts CONFIGURE_DEPENDS tests/*/*_test.sh)
 if(NOT LSRT_CUDA)
-  list(FILTER test_scripts EXCLUDE REGEX "/cuda_cli_test\\.sh$")
+  list(FILTER test_scripts EXCLUDE REGEX "/cuda_(cli|static)_test\\.sh$")
 endif()
 foreach(script ${test_scripts})
   get_filename_component(name "${script}" NAME_WE)

@@ -115,28 +115,48 @@ class Product {
     }
   }
 
+  // A lane has outputs 8 t .. of two rows a tile: output 4 e + j is column 2 t + e of fragment j.
   LSRT_DEVICE void write() {
     const Panels& w = p_.weights;
+    const uint32_t n = column_ + 8 * t_;
+    float scale[8], bias[8];
+    int32_t weight_sum[8];
 #pragma unroll
-    for (uint32_t e = 0; e < 2; ++e) {
-      const uint32_t c = 2 * t_ + e;
+    for (uint32_t k = 0; k < 8; ++k) {
+      const bool there = n + k < w.outputs;
+      scale[k] = there ? w.scale[n + k] : 0.0f, weight_sum[k] = there ? w.sum[n + k] : 0;
+      bias[k] = there && w.bias ? w.bias[n + k] : 0.0f;
+    }
 #pragma unroll
-      for (uint32_t j = 0; j < 4; ++j) {
-        const uint32_t n = column_ + c / 4 * 16 + c % 4 * 4 + j;
-        if (n >= w.outputs) continue;
-        const float scale = w.scale[n], bias = w.bias ? w.bias[n] : 0.0f;
-        const int32_t weight_sum = w.sum[n];
+    for (uint32_t i = 0; i < tiles; ++i) {
 #pragma unroll
-        for (uint32_t i = 0; i < tiles; ++i) {
+      for (uint32_t half = 0; half < 2; ++half) {
+        const uint32_t row = row_ + i * 16 + half * 8 + g_;
+        if (row >= p_.rows) return;
+        const RowScale row_scale = p_.row_scale[row];
+        float y[8];
 #pragma unroll
-          for (uint32_t half = 0; half < 2; ++half) {
-            const uint32_t row = row_ + i * 16 + half * 8 + g_;
-            if (row >= p_.rows) continue;
-            const float y = dequantized(sum_[i][j][2 * half + e], weight_sum, p_.row_scale[row], scale, bias);
-            p_.y[uint64_t{row} * w.outputs + n] = activate(p_.activation, y);
-          }
+        for (uint32_t k = 0; k < 8; ++k) {
+          const int32_t sum = sum_[i][k % 4][2 * half + k / 4];
+          y[k] = dequantized(sum, weight_sum[k], row_scale, scale[k], bias[k]);
         }
+        activate_all(p_.activation, y);
+        store(p_.y + uint64_t{row} * w.outputs + n, y, n);
       }
+    }
+  }
+
+  // In vectors where rows of y begin on 16 bytes: then four outputs are all there or none of them.
+  LSRT_DEVICE void store(float* to, const float (&y)[8], uint32_t n) {
+    const uint32_t outputs = p_.weights.outputs;
+    if (outputs % 4 == 0) {
+      if (n < outputs) reinterpret_cast<float4*>(to)[0] = {y[0], y[1], y[2], y[3]};
+      if (n + 4 < outputs) reinterpret_cast<float4*>(to)[1] = {y[4], y[5], y[6], y[7]};
+      return;
+    }
+#pragma unroll
+    for (uint32_t k = 0; k < 8; ++k) {
+      if (n + k < outputs) to[k] = y[k];
     }
   }
 

@@ -129,6 +129,13 @@ LSRT_DEVICE float activate(Activate activation, float x) {
   if (activation == Activate::kRelu) return max_of(x, 0.0f);
   return x;
 }
+// One choice for n numbers.
+template <int n>
+LSRT_DEVICE void activate_all(Activate activation, float (&x)[n]) {
+  if (activation == Activate::kNone) return;
+#pragma unroll
+  for (int i = 0; i < n; ++i) x[i] = activation == Activate::kGelu ? gelu(x[i]) : max_of(x[i], 0.0f);
+}
 
 // ---- norms ------------------------------------------------------------------------------------------------------------
 

@@ -24,12 +24,23 @@ endforeach()
 add_library(lsrt_fake_cuda MODULE tests/cuda/driver/fake_cuda.cc)
 target_link_libraries(lsrt_fake_cuda PRIVATE lsrt_cuda_emulation)
 target_compile_options(lsrt_fake_cuda PRIVATE -Wall -Wextra)
+add_library(lsrt_old_cuda MODULE tests/cuda/driver/old_cuda.c)
 add_library(lsrt_cuda_backend INTERFACE)
 if(NOT LSRT_CUDA)
   file(GLOB cuda_backend_sources CONFIGURE_DEPENDS runtime/device/cuda/*.cc)
   add_library(lsrt_cuda_backend_only STATIC ${cuda_backend_sources})
   target_link_libraries(lsrt_cuda_backend_only PUBLIC lsrt_internal ${CMAKE_DL_LIBS} PRIVATE lsrt_flags)
   target_link_libraries(lsrt_cuda_backend INTERFACE lsrt_cuda_backend_only)
+endif()
+
+# The tests of kernels by the driver's launches: on the driver of tests, or on a device (scripts/gpu-check.sh).
+if(LSRT_CUDA)
+  add_executable(cuda_device_test tests/cuda/driver/on_device.cc tests/cuda/cuda_causal_test.cc
+    tests/cuda/cuda_grouped_test.cc tests/cuda/cuda_rows_test.cc tests/cuda/cuda_scan_test.cc)
+  target_link_libraries(cuda_device_test PRIVATE lsrt_test_main lsrt_converter lsrt_internal lsrt_kernels lsrt_xnnpack lsrt_flags)
+  add_dependencies(cuda_device_test lsrt_fake_cuda)
+  lsrt_add_test(cuda_device_test cuda_device_test)
+  set_property(TEST cuda_device_test APPEND PROPERTY ENVIRONMENT "LSRT_CUDA_LIBRARY=$<TARGET_FILE:lsrt_fake_cuda>")
 endif()
 
 # What a test of tests/cuda links with.

@@ -14,6 +14,11 @@ if LSRT_CUDA_LIBRARY=/nowhere/libcuda.so "$lsrt" score "$work/m.lsrt" "$work/tex
 fi
 grep -q "there is no CUDA driver" "$work/said" || { cat "$work/said"; exit 1; }
 
+if LSRT_CUDA_LIBRARY=$build/liblsrt_old_cuda.so "$lsrt" score "$work/m.lsrt" "$work/text" --backend cuda 2>"$work/said"; then
+  echo "a driver that can do nothing was used"; exit 1
+fi
+grep -q "too old: it is of CUDA 10.2 and has no cuInit" "$work/said" || { cat "$work/said"; exit 1; }
+
 export LSRT_CUDA_LIBRARY=$build/liblsrt_fake_cuda.so
 for command in "score $work/m.lsrt $work/text" "generate $work/m.lsrt --prompt Once -n 20 --seed 1"; do
   "$lsrt" $command --backend cpu 2>/dev/null | grep -v " s: \|^state" >"$work/cpu"  # but times and memory
@@ -22,9 +27,10 @@ for command in "score $work/m.lsrt $work/text" "generate $work/m.lsrt --prompt O
   cmp "$work/cpu" "$work/cuda"
 done
 
-# The image is part of the tool.
+# The kernels are part of the tool.
 strip -o "$work/stripped" "$lsrt"
 size=$(stat -c %s "$work/stripped")
-image=$(grep -o 0x "$build/generated/cuda_image.c" | wc -l)
-echo "the tool has $size bytes, $((8 * image)) of them kernels"
-[ $((8 * image)) -le 1050000 ]
+packed=$(sed -n 's/.*lsrt_cuda_packed_bytes = \([0-9]*\);/\1/p' "$build/generated/cuda_image.c")
+echo "the tool has $size bytes, $packed of them kernels"
+[ "$packed" -le 350000 ]
+[ "$size" -le 2500000 ]

@@ -1,4 +1,5 @@
-// Launches of CUDA kernels on the emulator, and memory that stands for the device's.
+// Launches of CUDA kernels on the emulator, and memory that stands for the device's; or on a device
+// (on_device.cc).
 #pragma once
 
 #include <doctest/doctest.h>
@@ -20,20 +21,16 @@ template <typename T>
 class DeviceArray {
  public:
   explicit DeviceArray(size_t n = 0, T fill = T()) : n_(n) {
-    const size_t bytes = n * sizeof(T);
     if (n == 0) return;
-    void* memory = nullptr;
-    if (posix_memalign(&memory, 64, bytes) != 0) std::abort();
-    data_ = static_cast<T*>(memory);
+    data_ = static_cast<T*>(emulation::allocate(n * sizeof(T)));
+    if (!data_) std::abort();
     for (size_t i = 0; i < n; ++i) data_[i] = fill;
-    emulation::device_memory(data_, bytes);
   }
   explicit DeviceArray(const std::vector<T>& from) : DeviceArray(from.size()) {
     for (size_t i = 0; i < n_; ++i) data_[i] = from[i];
   }
   ~DeviceArray() {
-    if (data_) emulation::device_memory(data_, 0);
-    std::free(data_);
+    if (data_) emulation::release(data_);
   }
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;

@@ -3,11 +3,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace lsrt {
+#include "runtime/device/cuda/image.h"
 
-// The module of kernels/cuda, and what it is for (image.cc).
-extern const void* const kCudaImage;
-extern const char* const kCudaArchitectures;
+namespace lsrt {
 
 Result<std::unique_ptr<Backend>> create_cuda_backend(std::shared_ptr<const Model> model) {
   LSRT_ASSIGN(const std::shared_ptr<CudaDevice> device, CudaDevice::open());
@@ -43,12 +41,13 @@ Result<std::shared_ptr<CudaDevice>> CudaDevice::open() {
   device->waits = wait && *wait;
   LSRT_TRY(driver.check(driver.PrimaryCtxRetain(&device->context, device->index), "open a context"));
   LSRT_TRY(device->use());
-  if (const int error = driver.ModuleLoadData(&device->module, kCudaImage)) {
+  LSRT_ASSIGN(const std::vector<uint8_t> image, cuda::kernel_image());
+  if (const int error = driver.ModuleLoadData(&device->module, image.data())) {
     device->module = nullptr;
     const Status status = driver.failure(error, "load the kernels");
     return fail(Error::kUnsupported,
                 "%s; the device is %s (%s), the driver is of CUDA %d.%d; this build has %s",
-                status.message().c_str(), name, isa, version / 1000, version % 1000 / 10, kCudaArchitectures);
+                status.message().c_str(), name, isa, version / 1000, version % 1000 / 10, cuda::kArchitectures);
   }
   for (size_t i = 0; i < cuda::kKernels; ++i) {
     LSRT_TRY(

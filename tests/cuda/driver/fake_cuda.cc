@@ -154,6 +154,7 @@ FAKE_CUDA cuMemAlloc_v2(Address* address, size_t bytes) {
   blocks[*address] = bytes, ++alive;
   return kOk;
 }
+FAKE_CUDA cuMemAllocManaged(Address* address, size_t bytes, unsigned) { return cuMemAlloc_v2(address, bytes); }
 FAKE_CUDA cuMemFree_v2(Address address) {
   const std::lock_guard<std::mutex> lock(mutex);
   if (!blocks.erase(address)) return kInvalidValue;

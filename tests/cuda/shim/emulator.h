@@ -53,8 +53,9 @@ std::string launch(const Kernel& kernel, dim3 grid, dim3 block, size_t shared_by
 // Where the last launch had barriers.
 const std::set<std::string>& barriers();
 
-// Memory of the device. Where accesses are watched (watch_on.cc), kernels may touch nothing else. size 0:
-// gone.
-void device_memory(const void* address, size_t size);
+// Memory of the device, which tests may touch, too, between launches. Where accesses are watched
+// (watch_on.cc), kernels may touch nothing else.
+void* allocate(size_t bytes);
+void release(void* memory);
 
 }  // namespace emulation

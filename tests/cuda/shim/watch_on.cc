@@ -2,6 +2,7 @@
 // blocks, and memory that is not the device's. The kernels are compiled with -fsanitize=thread; these
 // functions, which the compiler has called at every access, are linked instead of ThreadSanitizer's.
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <unordered_map>
@@ -64,13 +65,15 @@ bool conflict(const Event& before, const Event& now, bool shared) {
 
 }  // namespace
 
-void device_memory(const void* address, size_t size) {
-  const auto at = reinterpret_cast<uintptr_t>(address);
-  if (size) {
-    device[at] = size;
-  } else {
-    device.erase(at);
-  }
+void* allocate(size_t bytes) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 64, bytes) != 0) return nullptr;
+  device[reinterpret_cast<uintptr_t>(memory)] = bytes;
+  return memory;
+}
+void release(void* memory) {
+  device.erase(reinterpret_cast<uintptr_t>(memory));
+  std::free(memory);
 }
 
 void watch_launch(const void* params, size_t bytes) {
