@@ -60,6 +60,7 @@ Result<Sampler> Sampler::create(const std::vector<std::string>& vocabulary, cons
   if (sampler.with_text_.empty())
     return fail(Error::kArgument, "the model has no tokens with text to choose from");
   sampler.candidates_.reserve(sampler.with_text_.size());
+  sampler.exponentials_.reserve(sampler.with_text_.size());
   sampler.repeated_.resize(vocabulary.size());
   sampler.state_.recent.reserve(params.repeat_window);
   uint64_t seed = params.seed;
@@ -113,35 +114,79 @@ void Sampler::penalize() {
   for (int32_t id : state_.recent) repeated_[id] = false;
 }
 
-// Sorts the candidates, turns scores into weights (the best has 1) and returns how many remain.
-size_t Sampler::cut() {
-  std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) {
-    return a.score > b.score || (a.score == b.score && a.id < b.id);
-  });
-  size_t n = candidates_.size();
-  if (params_.top_k) n = std::min<size_t>(n, params_.top_k);
-  const double best = candidates_[0].score;
-  double total = 0;
-  for (size_t i = 0; i < n; ++i) {
-    candidates_[i].score = exact_exp((candidates_[i].score - best) / params_.temperature);
-    total += candidates_[i].score;
+// Weights of the candidates from their scores.
+void Sampler::weigh() {
+  double best = candidates_[0].score;
+  for (const Candidate& c : candidates_) best = std::max(best, c.score);
+  exponentials_.clear();
+  for (const Candidate& c : candidates_) exponentials_.push_back((c.score - best) / params_.temperature);
+  exact_exp(exponentials_.data(), exponentials_.size());
+  size_t i = 0;
+  for (Candidate& c : candidates_) {
+    c.weight = static_cast<uint64_t>(exponentials_[i++] * static_cast<double>(kOne) + 0.5);
   }
+}
+
+// Candidate i in order of probability, then of id.
+const Sampler::Candidate& Sampler::ranked(size_t i) {
+  if (i >= ranked_) {  // as many again, at least
+    const auto better = [](const Candidate& a, const Candidate& b) {
+      return a.score > b.score || (a.score == b.score && a.id < b.id);
+    };
+    const auto from = candidates_.begin() + static_cast<std::ptrdiff_t>(ranked_);
+    ranked_ = std::min(candidates_.size(), std::max<size_t>({64, 2 * ranked_, i + 1}));
+    const auto to = candidates_.begin() + static_cast<std::ptrdiff_t>(ranked_);
+    if (to != candidates_.end()) std::nth_element(from, to, candidates_.end(), better);
+    std::sort(from, to, better);
+  }
+  return candidates_[i];
+}
+
+// How many of the best candidates may be chosen by top-p and min-p.
+size_t Sampler::cut() {
+  size_t n = candidates_.size();
   if (params_.top_p < 1) {
-    double sum = 0;
+    const double enough = params_.top_p * static_cast<double>(total_weight(n));
+    uint64_t sum = 0;
     size_t kept = 0;
-    while (kept < n && sum < params_.top_p * total) sum += candidates_[kept++].score;
+    while (kept < n && static_cast<double>(sum) < enough) sum += ranked(kept++).weight;
     n = kept;
   }
-  while (n > 1 && candidates_[n - 1].score < params_.min_p) --n;
+  if (params_.min_p > 0) {
+    const double least = params_.min_p * static_cast<double>(kOne);
+    size_t kept = 1;
+    while (kept < n && static_cast<double>(ranked(kept).weight) >= least) ++kept;
+    n = kept;
+  }
   return n;
+}
+
+int32_t Sampler::draw() {
+  if (params_.top_k && params_.top_k < candidates_.size()) {
+    ranked(params_.top_k - 1);
+    candidates_.resize(params_.top_k);
+    ranked_ = params_.top_k;
+  }
+  weigh();
+  const size_t n = cut();
+  auto left = static_cast<uint64_t>(uniform() * static_cast<double>(total_weight(n)));
+  size_t i = 0;
+  while (i + 1 < n && left >= ranked(i).weight) left -= ranked(i++).weight;
+  return ranked(i).id;
+}
+
+uint64_t Sampler::total_weight(size_t n) const {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += candidates_[i].weight;
+  return sum;
 }
 
 double Sampler::uniform() { return static_cast<double>(next_random(state_.random) >> 11) * 0x1p-53; }
 
 Result<int32_t> Sampler::sample(const float* logprobs) {
-  candidates_.clear();
+  candidates_.clear(), ranked_ = 0;
   for (int32_t id : with_text_) {
-    if (std::isfinite(logprobs[id])) candidates_.push_back({logprobs[id], id});
+    if (std::isfinite(logprobs[id])) candidates_.push_back({logprobs[id], 0, id});
   }
   if (candidates_.empty()) return fail(Error::kArgument, "none of the log-probabilities is a number");
   penalize();
@@ -152,13 +197,7 @@ Result<int32_t> Sampler::sample(const float* logprobs) {
       if (c.score > best) best = c.score, chosen = c.id;
     }
   } else {
-    const size_t n = cut();
-    double total = 0;
-    for (size_t i = 0; i < n; ++i) total += candidates_[i].score;
-    double left = uniform() * total;
-    size_t i = 0;
-    while (i + 1 < n && left >= candidates_[i].score) left -= candidates_[i++].score;
-    chosen = candidates_[i].id;
+    chosen = draw();
   }
   accept(chosen);
   return chosen;

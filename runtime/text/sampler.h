@@ -1,6 +1,7 @@
 // Chooses tokens from log-probabilities. The same parameters, seed and log-probabilities give the same tokens
 // on every machine: the random numbers and exponentials are made here, of exactly rounded operations only,
-// and ties go to the lowest id.
+// and ties go to the lowest id. Weights are integers, whose sums do not depend on an order: of a large
+// vocabulary only the tokens near the one that is chosen are sorted.
 #pragma once
 
 #include <cstdint>
@@ -51,19 +52,27 @@ class Sampler {
 
  private:
   struct Candidate {
-    double score;  // logarithm of the weight, then the weight
+    double score;     // logarithm of the weight
+    uint64_t weight;  // the best has kOne; 0 below 2^-41 of that, never chosen
     int32_t id;
   };
+  static constexpr uint64_t kOne = uint64_t{1} << 40;
 
   Sampler() = default;
   void penalize();
+  void weigh();
   size_t cut();
+  const Candidate& ranked(size_t i);
+  uint64_t total_weight(size_t n) const;  // of the first n, in whatever order
+  int32_t draw();
   double uniform();
 
   SamplerParams params_;
   SamplerState state_;
   std::vector<int32_t> with_text_;
   std::vector<Candidate> candidates_;
+  std::vector<double> exponentials_;
+  size_t ranked_ = 0;           // so many of them are the best ones in order
   std::vector<bool> repeated_;  // by id
 };
 

@@ -104,6 +104,48 @@ TEST_CASE("the same seed gives the same tokens on every machine") {
   CHECK(chosen == expected);
 }
 
+TEST_CASE("of a large vocabulary the choices are those that sorting all of it gives") {
+  constexpr int32_t kTokens = 5000;
+  std::mt19937 random(3);
+  std::vector<float> logprobs(kTokens);
+  for (float& x : logprobs) x = -0.01f * static_cast<float>(random() % 1000);  // many are equal
+  const std::vector<std::string> vocabulary(kTokens, "x");
+  for (const uint32_t top_k : {0u, 1u, 70u, 4000u}) {
+    for (const float top_p : {1.0f, 0.9f, 0.05f}) {
+      for (const float min_p : {0.0f, 0.3f}) {
+        SamplerParams params;
+        params.temperature = 0.7f, params.top_k = top_k, params.top_p = top_p, params.min_p = min_p,
+        params.seed = 5;
+        // All of them in order; the best weighs 2^40.
+        std::vector<std::pair<double, int32_t>> order;
+        for (int32_t id = 0; id < kTokens; ++id) order.push_back({-double{logprobs[id]}, id});
+        std::sort(order.begin(), order.end());
+        if (top_k) order.resize(top_k);
+        std::vector<double> weights;
+        double total = 0, sum = 0;
+        for (const auto& [minus, id] : order) {
+          weights.push_back(
+              std::floor(exact_exp((order[0].first - minus) / params.temperature) * 0x1p40 + 0.5));
+          total += weights.back();
+        }
+        size_t n = 0;
+        while (n < weights.size() && sum < top_p * total && (n == 0 || weights[n] >= min_p * 0x1p40))
+          sum += weights[n++];
+
+        auto sampler = Sampler::create(vocabulary, params).take();
+        for (int i = 0; i < 50; ++i) {
+          // What xoshiro256** gives next.
+          const uint64_t five = sampler.state().random[1] * 5, next = ((five << 7) | (five >> 57)) * 9;
+          double left = std::floor(static_cast<double>(next >> 11) * 0x1p-53 * sum);
+          size_t at = 0;
+          while (at + 1 < n && left >= weights[at]) left -= weights[at++];
+          REQUIRE(sampler.sample(logprobs.data()).value() == order[at].second);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a restored sampler goes on exactly") {
   SamplerParams params = with([](SamplerParams* p) { p->repeat_penalty = 1.5f, p->repeat_window = 3; });
   Sampler one = make(params);
