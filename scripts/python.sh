@@ -1,22 +1,31 @@
 #!/usr/bin/env bash
-# Builds the Python package's wheel, as pip does, installs it into a fresh environment and runs its tests there.
+# Builds the Python package as its users do: a source distribution, of that alone a wheel, which is installed into a
+# fresh environment and runs the package's tests there.
 #
 #   scripts/python.sh [PYTHON]     the interpreter (python3)
 #
 # LSRT_TORCH=1 in the environment: with PyTorch, which takes gigabytes, so that the tests of lsrt.torch run, too.
-# The wheel is then in build-python/dist.
+# LSRT_RAY=1: with Ray, half a gigabyte, for the tests of lsrt.ray.
+# Both distributions are then in build-python/dist.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${1:-python3}
 scripts/setup.sh python
-. scripts/ccache.sh
-rm -rf build-python/dist build-python/venv
+rm -rf build-python/dist build-python/source build-python/venv
 "$python" -m venv build-python/venv
-build-python/venv/bin/pip --quiet --disable-pip-version-check wheel . --no-deps --wheel-dir build-python/dist
+pip() { build-python/venv/bin/pip --quiet --disable-pip-version-check "$@"; }
+
+pip install build
+build-python/venv/bin/python -m build --sdist --outdir build-python/dist . >build-python/sdist.log ||
+  { cat build-python/sdist.log >&2; exit 1; }
+mkdir build-python/source
+tar -C build-python/source --strip-components=1 -xf build-python/dist/lsrt-*.tar.gz
+. scripts/ccache.sh
+CCACHE_BASEDIR=$PWD/build-python/source pip wheel ./build-python/source --no-deps --wheel-dir build-python/dist
+for file in build-python/dist/*; do echo "$file: $(stat -c %s "$file") bytes"; done
 wheel=$(echo build-python/dist/lsrt-*.whl)
-size=$(stat -c %s "$wheel")
-echo "$wheel: $size bytes"
-[ "$size" -le 3000000 ] || { echo "python.sh: the wheel is over 3 MB" >&2; exit 1; }
-build-python/venv/bin/pip --quiet --disable-pip-version-check install "$wheel[test${LSRT_TORCH:+,torch}]"
+[ "$(stat -c %s "$wheel")" -le 3000000 ] || { echo "python.sh: the wheel is over 3 MB" >&2; exit 1; }
+
+pip install "$wheel[test${LSRT_TORCH:+,torch}${LSRT_RAY:+,ray}]"
 build-python/venv/bin/pytest --quiet -rs python/tests
