@@ -14,15 +14,18 @@ import blocks
 
 # What a page's Python takes from the reader's own program, and what holds at its end.
 BEFORE = {
+    "docs/many-machines.md": 'import os; os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")',
     "docs/training.md": """import torch
 tokens, more, mask, images = torch.zeros(1, 256, dtype=torch.long), *[torch.ones(1, 256, dtype=torch.long)] * 2, torch.zeros(1, 3, 112, 112)
 import os; os.makedirs("folder", exist_ok=True)""",
 }
 AFTER = {
     "README.md": "import numpy as np; assert abs(np.exp(logprobs).sum() - 1) < 1e-3 and 0 < bits < 8 and len(state) > 100 and report",
+    "docs/many-machines.md": """rows = ray.data.read_parquet("scored").take_all() + written.take_all() + found.take_all(); ray.shutdown()
+assert len(rows) > 100 and {"bits_per_byte", "generated", "label"} <= {name for row in rows for name in row}""",
     "docs/training.md": 'assert logits.shape == (1, 10) and {"checkpoint.pt", "checkpoint.model", "checkpoint.pth"} <= set(os.listdir("folder"))',
 }
-NEEDS = {"docs/training.md": ["torch", "PIL"], "README.md": []}
+NEEDS = {"docs/many-machines.md": ["ray"], "docs/training.md": ["torch", "PIL"], "README.md": []}
 
 
 @pytest.fixture(scope="module")
