@@ -54,7 +54,7 @@ def own_copy(pid, path):
     return sum(int(line.split()[1]) for line in dirty) * 1024
 
 
-def test_a_worker_is_killed(books, texts):  # noqa: F811
+def test_a_worker_is_killed(books, texts, capsys):  # noqa: F811
     model = lsrt.load(books, map=True)
     start = time.perf_counter()
     expected = [model.score(text, threads=1) for text in texts]
@@ -72,7 +72,8 @@ def test_a_worker_is_killed(books, texts):  # noqa: F811
                 os.kill(min(killed), signal.SIGKILL)
                 assert len(rows) < COUNT // 2  # in the middle
         speed = COUNT / (time.perf_counter() - start)
-        print(f"\n{speed:.0f} records/s{', a worker killed' * kill}; a single process: {alone:.0f}; {speed / alone:.2f} x")
+        with capsys.disabled():
+            print(f"\n{speed:.0f} records/s{', a worker killed' * kill}; a single process: {alone:.0f}; {speed / alone:.2f} x")
         assert bool(killed) == kill and not killed & workers(books)
         assert sorted(rows) == list(zip(range(COUNT), expected, [""] * COUNT))  # none lost, none doubled, the same bits
 
