@@ -131,13 +131,11 @@ class Model:
         number."""
         logits = self.logits(inputs, threads).astype(np.float64)
         names = [label or str(i) for i, label in enumerate(self.labels)]
-        result = []
-        for row in logits:
-            weights = np.exp(row - row.max())
-            weights /= weights.sum()
-            best = np.argsort(-weights, kind="stable")[:top]
-            result.append([(names[i], float(weights[i])) for i in best])
-        return result
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        best = np.argsort(-weights, axis=1, kind="stable")[:, :top]
+        chances = np.take_along_axis(weights, best, axis=1)
+        return [[(names[i], p) for i, p in zip(*row)] for row in zip(best.tolist(), chances.tolist())]
 
     def _classifier(self, threads: int, batch: int) -> Any:
         key = (threads, 1 if batch < 4 else 4)
