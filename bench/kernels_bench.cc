@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/filter_kernels.h"
 #include "bench/scan_kernels.h"
 
 namespace {

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "converter/families/family.h"
 #include "converter/families/names_encoder.h"
+#include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_longformer.h"
 #include "converter/families/names_mamba.h"
@@ -36,6 +37,7 @@ constexpr Layout kLayouts[] = {
      plan_encoder},
     {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.qkv", is_vil, plan_vil},
     {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.query", is_longformer, plan_longformer},
+    {Family::kVil, "pos_embed and blocks.*.filter.complex_weight", is_gfnet, plan_gfnet},
 };
 
 Status unknown_layout(const TensorSource& source, const std::optional<Family>& family) {
@@ -119,7 +121,8 @@ class Conversion {
     origin_.source_format = source.format();
     origin_.converter_version = LSRT_VERSION;
     origin_.architecture = plain_text(plan.architecture);
-    // Runs beside the reference, which goes without it; later where there may be no second thread, or is none.
+    // Runs beside the reference, which goes without it; later where there may be no second thread, or is
+    // none.
     const std::launch when =
         options.threads == 1 ? std::launch::deferred : std::launch::async | std::launch::deferred;
     sha256_ = std::async(when, [this] { return sha256_of(source_.files(), stop_); });

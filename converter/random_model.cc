@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "converter/families/names_encoder.h"
+#include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_longformer.h"
 #include "converter/families/names_mamba.h"
@@ -63,6 +64,22 @@ Result<ModelPlan> longformer(const char* architecture) {
   LongformerParameters p;
   LSRT_ASSIGN(p.vil, vil_parameters(architecture, 224));
   return plan_longformer(p, WeightSource());
+}
+
+// Layers of one stage of patches of 16, or of the stages of a pyramid.
+ModelPlan gfnet(std::initializer_list<uint32_t> widths, std::initializer_list<uint32_t> layers) {
+  GfnetParameters p;
+  p.pyramid = widths.size() > 1;
+  p.size = 224;
+  p.resize = gfnet_resize(p.size);
+  p.classes = 1000;
+  uint32_t grid = p.size;
+  for (size_t i = 0; i < widths.size(); i++) {
+    const uint32_t patch = !p.pyramid ? 16 : i == 0 ? 4 : 2;
+    grid /= patch;
+    p.stages.push_back({widths.begin()[i], patch, grid, layers.begin()[i]});
+  }
+  return plan_gfnet(p, WeightSource());
 }
 
 // Sizes of state-spaces/mamba; every id has some text.
@@ -141,6 +158,13 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
         "l1,h3,d96,n1,s1,g1,p4,f7,a0_l2,h3,d192,n4,s1,g1,p2,f7,a0_l3,h6,d384,n16,s0,g1,p2,a0_"
         "l4,h12,d768,n1,s0,g0,p2,a0");
   }
+  if (architecture == "gfnet-ti") return gfnet({256}, {12});
+  if (architecture == "gfnet-xs") return gfnet({384}, {12});
+  if (architecture == "gfnet-s") return gfnet({384}, {19});
+  if (architecture == "gfnet-b") return gfnet({512}, {19});
+  if (architecture == "gfnet-h-ti") return gfnet({64, 128, 256, 512}, {3, 3, 10, 3});
+  if (architecture == "gfnet-h-s") return gfnet({96, 192, 384, 768}, {3, 3, 10, 3});
+  if (architecture == "gfnet-h-b") return gfnet({96, 192, 384, 768}, {3, 3, 27, 3});
   if (architecture == "lra") return lra(options);
   if (architecture == "mamba-130m") return mamba(24, 768);
   if (architecture == "mamba-370m") return mamba(48, 1024);
@@ -155,7 +179,7 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
   return fail(
       Error::kArgument,
       "architecture %s is not known; expected enwik8-base, enwik8-large, vil-ls-medium-224, vil-ls-base-224, "
-      "vil-ls-medium-384, longformer-small-224, longformer-medium-224, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b, mamba2-130m, -370m, -780m, -1.3b or -2.7b",
+      "vil-ls-medium-384, longformer-small-224, longformer-medium-224, gfnet-ti, -xs, -s, -b, -h-ti, -h-s, -h-b, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b, mamba2-130m, -370m, -780m, -1.3b or -2.7b",
       architecture.c_str());
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "converter/families/names_encoder.h"
+#include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
@@ -19,8 +20,11 @@ inline void plan_and_write(const TensorSource& source, const FamilyOptions& opti
   struct {
     bool (*recognise)(const TensorSource&, std::string*);
     Result<ModelPlan> (*plan)(const TensorSource&, const std::string&, const FamilyOptions&);
-  } const families[] = {
-      {is_lm, plan_lm}, {is_encoder, plan_encoder}, {is_mamba, plan_mamba}, {is_vil, plan_vil}};
+  } const families[] = {{is_lm, plan_lm},
+                        {is_encoder, plan_encoder},
+                        {is_mamba, plan_mamba},
+                        {is_vil, plan_vil},
+                        {is_gfnet, plan_gfnet}};
   for (const auto& family : families) {
     std::string prefix;
     if (!family.recognise(source, &prefix)) continue;

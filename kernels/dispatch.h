@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/attn/attn.h"
+#include "kernels/filter/filter.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/rows/rows.h"
 #include "kernels/scan/scan.h"
@@ -15,6 +16,7 @@ struct Kernels {
   RowKernels rows;
   AttentionKernels attn;
   ScanKernels scan;
+  FilterKernels filter;
 };
 
 enum class KernelChoice {

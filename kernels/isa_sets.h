@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/attn/attn.h"
+#include "kernels/filter/filter.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/rows/rows.h"
 #include "kernels/scan/scan.h"
@@ -14,6 +15,7 @@
   void provide(RowKernels& k);       \
   void provide(AttentionKernels& k); \
   void provide(ScanKernels& k);      \
+  void provide(FilterKernels& k);    \
   }                                  \
   }
 #include "kernels/isa.inc"

@@ -54,6 +54,9 @@ struct StateSpaceDualBuilder;
 struct VisionWindow;
 struct VisionWindowBuilder;
 
+struct GlobalFilter;
+struct GlobalFilterBuilder;
+
 struct FeedForward;
 struct FeedForwardBuilder;
 
@@ -124,6 +127,8 @@ inline const flatbuffers::TypeTable *SelectiveScanTypeTable();
 inline const flatbuffers::TypeTable *StateSpaceDualTypeTable();
 
 inline const flatbuffers::TypeTable *VisionWindowTypeTable();
+
+inline const flatbuffers::TypeTable *GlobalFilterTypeTable();
 
 inline const flatbuffers::TypeTable *FeedForwardTypeTable();
 
@@ -311,11 +316,12 @@ enum class Mixer : uint8_t {
   SelectiveScan = 5,
   StateSpaceDual = 6,
   VisionWindow = 7,
+  GlobalFilter = 8,
   MIN = NONE,
-  MAX = VisionWindow
+  MAX = GlobalFilter
 };
 
-inline const Mixer (&EnumValuesMixer())[8] {
+inline const Mixer (&EnumValuesMixer())[9] {
   static const Mixer values[] = {
     Mixer::NONE,
     Mixer::CausalLongShort,
@@ -324,13 +330,14 @@ inline const Mixer (&EnumValuesMixer())[8] {
     Mixer::FullAttention,
     Mixer::SelectiveScan,
     Mixer::StateSpaceDual,
-    Mixer::VisionWindow
+    Mixer::VisionWindow,
+    Mixer::GlobalFilter
   };
   return values;
 }
 
 inline const char * const *EnumNamesMixer() {
-  static const char * const names[9] = {
+  static const char * const names[10] = {
     "NONE",
     "CausalLongShort",
     "EncoderLongShort",
@@ -339,13 +346,14 @@ inline const char * const *EnumNamesMixer() {
     "SelectiveScan",
     "StateSpaceDual",
     "VisionWindow",
+    "GlobalFilter",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameMixer(Mixer e) {
-  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::VisionWindow)) return "";
+  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::GlobalFilter)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesMixer()[index];
 }
@@ -380,6 +388,10 @@ template<> struct MixerTraits<lsrt::fb::StateSpaceDual> {
 
 template<> struct MixerTraits<lsrt::fb::VisionWindow> {
   static const Mixer enum_value = Mixer::VisionWindow;
+};
+
+template<> struct MixerTraits<lsrt::fb::GlobalFilter> {
+  static const Mixer enum_value = Mixer::GlobalFilter;
 };
 
 bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer type);
@@ -422,31 +434,34 @@ enum class Residual : uint8_t {
   pre_norm = 0,
   normed = 1,
   post_norm = 2,
+  single = 3,
   MIN = pre_norm,
-  MAX = post_norm
+  MAX = single
 };
 
-inline const Residual (&EnumValuesResidual())[3] {
+inline const Residual (&EnumValuesResidual())[4] {
   static const Residual values[] = {
     Residual::pre_norm,
     Residual::normed,
-    Residual::post_norm
+    Residual::post_norm,
+    Residual::single
   };
   return values;
 }
 
 inline const char * const *EnumNamesResidual() {
-  static const char * const names[4] = {
+  static const char * const names[5] = {
     "pre_norm",
     "normed",
     "post_norm",
+    "single",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameResidual(Residual e) {
-  if (flatbuffers::IsOutRange(e, Residual::pre_norm, Residual::post_norm)) return "";
+  if (flatbuffers::IsOutRange(e, Residual::pre_norm, Residual::single)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesResidual()[index];
 }
@@ -1992,6 +2007,52 @@ inline flatbuffers::Offset<VisionWindow> CreateVisionWindow(
   return builder_.Finish();
 }
 
+struct GlobalFilter FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef GlobalFilterBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return GlobalFilterTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_KERNEL = 4
+  };
+  const lsrt::fb::Tensor *kernel() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_KERNEL);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyOffsetRequired(verifier, VT_KERNEL) &&
+           verifier.VerifyTable(kernel()) &&
+           verifier.EndTable();
+  }
+};
+
+struct GlobalFilterBuilder {
+  typedef GlobalFilter Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_kernel(flatbuffers::Offset<lsrt::fb::Tensor> kernel) {
+    fbb_.AddOffset(GlobalFilter::VT_KERNEL, kernel);
+  }
+  explicit GlobalFilterBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<GlobalFilter> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<GlobalFilter>(end);
+    fbb_.Required(o, GlobalFilter::VT_KERNEL);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<GlobalFilter> CreateGlobalFilter(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    flatbuffers::Offset<lsrt::fb::Tensor> kernel = 0) {
+  GlobalFilterBuilder builder_(_fbb);
+  builder_.add_kernel(kernel);
+  return builder_.Finish();
+}
+
 struct FeedForward FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef FeedForwardBuilder Builder;
   static const flatbuffers::TypeTable *MiniReflectTypeTable() {
@@ -2104,6 +2165,9 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const lsrt::fb::VisionWindow *mixer_as_VisionWindow() const {
     return mixer_type() == lsrt::fb::Mixer::VisionWindow ? static_cast<const lsrt::fb::VisionWindow *>(mixer()) : nullptr;
   }
+  const lsrt::fb::GlobalFilter *mixer_as_GlobalFilter() const {
+    return mixer_type() == lsrt::fb::Mixer::GlobalFilter ? static_cast<const lsrt::fb::GlobalFilter *>(mixer()) : nullptr;
+  }
   const lsrt::fb::Norm *norm2() const {
     return GetPointer<const lsrt::fb::Norm *>(VT_NORM2);
   }
@@ -2155,6 +2219,10 @@ template<> inline const lsrt::fb::StateSpaceDual *Block::mixer_as<lsrt::fb::Stat
 
 template<> inline const lsrt::fb::VisionWindow *Block::mixer_as<lsrt::fb::VisionWindow>() const {
   return mixer_as_VisionWindow();
+}
+
+template<> inline const lsrt::fb::GlobalFilter *Block::mixer_as<lsrt::fb::GlobalFilter>() const {
+  return mixer_as_GlobalFilter();
 }
 
 struct BlockBuilder {
@@ -3445,6 +3513,10 @@ inline bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer 
       auto ptr = reinterpret_cast<const lsrt::fb::VisionWindow *>(obj);
       return verifier.VerifyTable(ptr);
     }
+    case Mixer::GlobalFilter: {
+      auto ptr = reinterpret_cast<const lsrt::fb::GlobalFilter *>(obj);
+      return verifier.VerifyTable(ptr);
+    }
     default: return true;
   }
 }
@@ -3560,7 +3632,8 @@ inline const flatbuffers::TypeTable *MixerTypeTable() {
     { flatbuffers::ET_SEQUENCE, 0, 3 },
     { flatbuffers::ET_SEQUENCE, 0, 4 },
     { flatbuffers::ET_SEQUENCE, 0, 5 },
-    { flatbuffers::ET_SEQUENCE, 0, 6 }
+    { flatbuffers::ET_SEQUENCE, 0, 6 },
+    { flatbuffers::ET_SEQUENCE, 0, 7 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::CausalLongShortTypeTable,
@@ -3569,10 +3642,11 @@ inline const flatbuffers::TypeTable *MixerTypeTable() {
     lsrt::fb::FullAttentionTypeTable,
     lsrt::fb::SelectiveScanTypeTable,
     lsrt::fb::StateSpaceDualTypeTable,
-    lsrt::fb::VisionWindowTypeTable
+    lsrt::fb::VisionWindowTypeTable,
+    lsrt::fb::GlobalFilterTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_UNION, 8, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_UNION, 9, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -3596,13 +3670,14 @@ inline const flatbuffers::TypeTable *ResidualTypeTable() {
   static const flatbuffers::TypeCode type_codes[] = {
     { flatbuffers::ET_UCHAR, 0, 0 },
     { flatbuffers::ET_UCHAR, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 0 },
     { flatbuffers::ET_UCHAR, 0, 0 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::ResidualTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_ENUM, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_ENUM, 4, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -3898,6 +3973,19 @@ inline const flatbuffers::TypeTable *VisionWindowTypeTable() {
   };
   static const flatbuffers::TypeTable tt = {
     flatbuffers::ST_TABLE, 11, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *GlobalFilterTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 1, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }

@@ -98,29 +98,9 @@ ModelParts describe(ModelBuilder& b, const VilParameters& p, const DescribeWindo
   parts.head =
       fb::CreateClassifierHeadDirect(b.fb(), norm, cls ? fb::Pool::cls : fb::Pool::mean, false, &layers)
           .Union();
-  const auto mean = b.fb().CreateVector(kMean, 3);
-  const auto std = b.fb().CreateVector(kStd, 3);
-  parts.image = fb::CreateImageInput(b.fb(), p.size, p.resize, mean, std);
+  parts.image = describe_image_input(b, p.size, p.resize);
   parts.labels = p.labels;
   return parts;
-}
-
-// Waves of several lengths in three colours, in the range of normalised photographs.
-std::vector<Array> golden_inputs(const VilParameters& p) {
-  Array image{"image", DataType::kFloat32, {1, 3, p.size, p.size}, {}};
-  std::vector<float> pixels;
-  for (uint32_t channel = 0; channel < 3; channel++) {
-    for (uint32_t y = 0; y < p.size; y++) {
-      for (uint32_t x = 0; x < p.size; x++) {
-        const double u = static_cast<double>(x) / p.size, v = static_cast<double>(y) / p.size;
-        pixels.push_back(static_cast<float>(std::sin(9 * u + 3 * channel) + std::cos(17 * v - 5 * u) * 0.7 +
-                                            std::sin(60 * u * v + channel) * 0.4));
-      }
-    }
-  }
-  image.bytes.resize(pixels.size() * sizeof(float));
-  std::memcpy(image.bytes.data(), pixels.data(), image.bytes.size());
-  return {image};
 }
 
 // The side of the image: from the configuration, else from the positions of the first stage or the grid of a
@@ -164,6 +144,29 @@ Status check_sizes(const VilParameters& p, const std::string& path) {
 
 }  // namespace
 
+std::vector<Array> image_golden_inputs(uint32_t size) {
+  Array image{"image", DataType::kFloat32, {1, 3, size, size}, {}};
+  std::vector<float> pixels;
+  for (uint32_t channel = 0; channel < 3; channel++) {
+    for (uint32_t y = 0; y < size; y++) {
+      for (uint32_t x = 0; x < size; x++) {
+        const double u = static_cast<double>(x) / size, v = static_cast<double>(y) / size;
+        pixels.push_back(static_cast<float>(std::sin(9 * u + 3 * channel) + std::cos(17 * v - 5 * u) * 0.7 +
+                                            std::sin(60 * u * v + channel) * 0.4));
+      }
+    }
+  }
+  image.bytes.resize(pixels.size() * sizeof(float));
+  std::memcpy(image.bytes.data(), pixels.data(), image.bytes.size());
+  return {image};
+}
+
+Offset<fb::ImageInput> describe_image_input(ModelBuilder& b, uint32_t size, uint32_t resize) {
+  const auto mean = b.fb().CreateVector(kMean, 3);
+  const auto std = b.fb().CreateVector(kStd, 3);
+  return fb::CreateImageInput(b.fb(), size, resize, mean, std);
+}
+
 ModelBuilder::Rows vil_qkv_rows(ModelBuilder& b, const VilStage& stage, const std::string& name) {
   return ModelBuilder::queries(name + "qkv", {3 * stage.width, stage.width}, b.has(name + "qkv.bias", true),
                                stage.width, stage.heads);
@@ -190,7 +193,7 @@ ModelPlan plan_vil_model(const char* title, const VilParameters& parameters, con
   plan.describe = [parameters, windowed](ModelBuilder& builder) {
     return describe(builder, parameters, windowed);
   };
-  plan.golden_inputs = [parameters] { return golden_inputs(parameters); };
+  plan.golden_inputs = [size = parameters.size] { return image_golden_inputs(size); };
   return plan;
 }
 

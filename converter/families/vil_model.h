@@ -28,6 +28,12 @@ struct VilDefaults {
 Result<VilParameters> vil_parameters(const WeightSource& source, const Config& config,
                                      const FamilyOptions& options, const VilDefaults& defaults);
 
+// What all models of images share. An image for the golden: waves of several lengths in three colours, in the
+// range of normalised photographs.
+std::vector<Array> image_golden_inputs(uint32_t size);
+// ImageNet's mean and deviation.
+flatbuffers::Offset<fb::ImageInput> describe_image_input(ModelBuilder& b, uint32_t size, uint32_t resize);
+
 // The mixer of a layer of a stage with s = 1; `name` is the prefix of its tensors.
 using DescribeWindowed =
     std::function<ModelBuilder::MixerTable(ModelBuilder&, const VilStage&, const std::string& name)>;

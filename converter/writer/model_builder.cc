@@ -32,6 +32,21 @@ std::string text_of(const std::vector<T>& shape) {
   return text + "]";
 }
 
+// values [rows, ...] of NAME suffix times its gains.
+Status multiply_rows(const WeightSource& source, const ModelBuilder::Rows& part, const char* suffix,
+                     std::vector<float>* values) {
+  LSRT_ASSIGN(const std::vector<float> gains, source.read(part.gains, {part.shape[0]}));
+  const size_t columns = values->size() / gains.size();
+  for (size_t i = 0; i < values->size(); i++) {
+    (*values)[i] *= gains[i / columns];
+    if (std::isfinite((*values)[i])) continue;
+    return fail(Error::kCheckpoint, "%s: tensor %s%s%s times %s is not finite",
+                source.checkpoint->path().c_str(), source.prefix.c_str(), part.name.c_str(), suffix,
+                part.gains.c_str());
+  }
+  return {};
+}
+
 }  // namespace
 
 uint32_t WeightSource::extent(const std::string& name, size_t axis) const {
@@ -173,6 +188,7 @@ MakeFloats ModelBuilder::joined(const std::vector<Rows>& parts, const char* suff
                         source_.checkpoint->path().c_str(), source_.prefix.c_str(), part.name.c_str(),
                         suffix));
     }
+    if (!part.gains.empty()) require(part.gains, {part.shape[0]});
   }
   return [source = source_, parts, suffix, is_bias, shape_of]() -> Result<std::vector<float>> {
     std::vector<float> all;
@@ -183,6 +199,7 @@ MakeFloats ModelBuilder::joined(const std::vector<Rows>& parts, const char* suff
       }
       const size_t scaled = values.size() * part.scaled_rows / part.shape[0];
       for (size_t i = 0; i < scaled; i++) values[i] *= part.scale;
+      if (!part.gains.empty()) LSRT_TRY(multiply_rows(source, part, suffix, &values));
       if (parts.size() == 1) return values;
       all.insert(all.end(), values.begin(), values.end());
     }

@@ -46,13 +46,14 @@ struct WeightSource {
 class ModelBuilder {
  public:
   // Rows of a linear layer: NAME.weight of the given shape [rows, ...] and, where bias is set, NAME.bias. The
-  // first scaled_rows rows of both are multiplied by scale.
+  // first scaled_rows rows of both are multiplied by scale, or each row by its element of the tensor `gains`.
   struct Rows {
     std::string name;
     std::vector<uint32_t> shape;
     bool bias = true;
     float scale = 1;
     uint32_t scaled_rows = 0;
+    std::string gains = {};
   };
 
   // reports, if given, receives one entry for each tensor as it is written. threads: of rounding; 0: all.

@@ -188,5 +188,17 @@ inline Launch launch_of(const GatedNormParams& p) {
   return over_half_warps(Kernel::gated_norm, p.rows * p.groups);
 }
 
+// Of one spectrum.
+constexpr uint64_t filter_sums(uint64_t grid, uint64_t width) { return grid * (grid / 2 + 1) * width; }
+inline Launch launch_of(const FilterForwardParams& p) {
+  return over_items(Kernel::filter_forward, filter_sums(p.grid, p.width));
+}
+inline Launch launch_of(const FilterColumnsParams& p) {
+  return over_items(Kernel::filter_columns, filter_sums(p.grid, p.width));
+}
+inline Launch launch_of(const FilterBackParams& p) {
+  return over_items(Kernel::filter_back, uint64_t{p.grid} * p.grid * p.width);
+}
+
 }  // namespace cuda
 }  // namespace lsrt

@@ -299,5 +299,26 @@ struct GatedNormParams {
   uint32_t rows, width, groups;
 };
 
+// ---- filters of a grid ------------------------------------------------------------------------------------------------
+
+// Spectra are [grid, frequencies, 2, width].
+struct FilterForwardParams {
+  const float *x, *cosines, *sines;
+  float* spectrum;
+  uint32_t grid, width;
+};
+
+struct FilterColumnsParams {
+  const float *spectrum, *kernel;
+  float* product;
+  uint32_t grid, width;
+};
+
+struct FilterBackParams {
+  const float *product, *cosines, *sines;
+  float* y;
+  uint32_t grid, width;
+};
+
 }  // namespace cuda
 }  // namespace lsrt

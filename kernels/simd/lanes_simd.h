@@ -42,6 +42,23 @@ inline __attribute__((always_inline)) void for_each(size_t n, Step step) {
   }
 }
 
+template <size_t n>
+struct Count {
+  static constexpr size_t value = n;
+};
+
+// Calls pass(count, channel, at) for 16 channels at a time, in `count` registers, then for what is left in
+// single ones, of which the last may be a part.
+template <typename V, typename Pass>
+inline __attribute__((always_inline)) void for_channels(size_t n, Pass pass) {
+  constexpr size_t kCount = kRegisters<V>;
+  size_t c = 0;
+  for (; c + kLanes <= n; c += kLanes) {
+    pass(Count<kCount>(), c, typename V::Whole());
+  }
+  for (; c < n; c += V::kWidth) pass(Count<1>(), c, typename V::Part(n - c));
+}
+
 // The 16 lanes of a sum, a minimum or a maximum.
 template <typename V>
 struct Lanes {

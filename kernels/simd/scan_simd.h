@@ -14,11 +14,6 @@
 namespace lsrt {
 namespace {
 
-template <size_t n>
-struct Count {
-  static constexpr size_t value = n;
-};
-
 template <typename V>
 inline __attribute__((always_inline)) typename V::Floats exp_bounded(typename V::Floats x) {
   using Floats = typename V::Floats;
@@ -48,18 +43,6 @@ inline __attribute__((always_inline)) typename V::Floats softplus(typename V::Fl
 #pragma GCC unroll 8
   for (int k = kLog1pDegree - 1; k >= 0; --k) p = V::fma(p, e, V::set(kLog1p[k]));
   return V::fma(e, p, V::max(V::set(0.0f), x));
-}
-
-// Calls pass(count, channel, at) for 16 channels at a time, in `count` registers, then for what is left in
-// single ones, of which the last may be a part.
-template <typename V, typename Pass>
-inline __attribute__((always_inline)) void for_channels(size_t n, Pass pass) {
-  constexpr size_t kCount = kRegisters<V>;
-  size_t c = 0;
-  for (; c + kLanes <= n; c += kLanes) {
-    pass(Count<kCount>(), c, typename V::Whole());
-  }
-  for (; c < n; c += V::kWidth) pass(Count<1>(), c, typename V::Part(n - c));
 }
 
 // Row after row: the taps' rows of a piece of channels are still in the first cache.

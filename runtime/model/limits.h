@@ -49,5 +49,7 @@ inline constexpr uint32_t kMaxImageSize = 1 << 14;     // pixels on a side, so p
 inline constexpr uint32_t kMaxVisionWindow = 1 << 13;  // patches on a side of a group: a head's table of
                                                        // (4 window)^2 biases is indexed by int32
 inline constexpr uint32_t kMaxClsRows = 256;           // of a stage, with their biases in that table
+inline constexpr uint32_t kMaxFilterGrid = 256;        // patches on a side of a grid that is filtered as a
+                                                       // whole: a channel takes its cube in steps
 
 }  // namespace lsrt

@@ -177,4 +177,16 @@ struct VisionWindow {
   }
 };
 
+struct GlobalFilter {
+  const float* kernel = nullptr;  // [width, grid, grid]
+
+  static constexpr bool fits(Family family) { return family == Family::kVil; }
+  template <typename F>
+  void for_each_array(const F& f) const {
+    f("filter", kernel);
+  }
+  template <typename F>
+  void for_each_linear(const F&) const {}
+};
+
 }  // namespace lsrt

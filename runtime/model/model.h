@@ -31,7 +31,7 @@ namespace lsrt {
 inline constexpr uint32_t kModelFormat = 3;  // newest Model.format that this reader understands
 inline constexpr size_t kWeightAlignment = 64;
 
-enum class Residual : uint8_t { kPreNorm = 0, kNormed = 1, kPostNorm = 2 };
+enum class Residual : uint8_t { kPreNorm = 0, kNormed = 1, kPostNorm = 2, kSingle = 3 };
 enum class Pool : uint8_t { kCls = 0, kMean = 1, kMeanPadded = 2 };
 
 struct TokenStem {

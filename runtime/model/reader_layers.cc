@@ -98,13 +98,18 @@ Status ModelReader::patch_stem(const fb::PatchStem& source, size_t index, const 
 Status ModelReader::block(const fb::Block& source, const Rows& rows, Block* block) {
   LSRT_TRY(norm("norm1", source.norm1(), rows.width, &block->norm1));
   LSRT_TRY(range("residual", static_cast<uint64_t>(source.residual()), 0,
-                 static_cast<uint64_t>(Residual::kPostNorm)));
+                 static_cast<uint64_t>(Residual::kSingle)));
   block->residual = static_cast<Residual>(source.residual());
-  if (!is(Family::kLm) && block->residual != Residual::kPreNorm) {
+  LSRT_TRY(mixer(source, rows, &block->mixer));
+  const bool single = std::holds_alternative<GlobalFilter>(block->mixer);
+  if (single != (block->residual == Residual::kSingle)) {
+    return wrong("residual", "kind %u, but %s", static_cast<unsigned>(source.residual()),
+                 single ? "blocks of a GlobalFilter have single" : "only blocks of a GlobalFilter have it");
+  }
+  if (!is(Family::kLm) && !single && block->residual != Residual::kPreNorm) {
     return wrong("residual", "kind %u, but models of family %s have pre_norm only",
                  static_cast<unsigned>(source.residual()), family_name(model_->family));
   }
-  LSRT_TRY(mixer(source, rows, &block->mixer));
   if ((source.feed_forward() == nullptr) != (source.norm2() == nullptr)) {
     return wrong("feed_forward, norm2", "one of them is missing");
   }

@@ -129,7 +129,11 @@ TEST_CASE("a device without a family of operations refuses by name") {
    public:
     using CpuBackend::CpuBackend;
     const Ops& ops() const override { return table_; }
-    Ops table_{CpuBackend::ops().linear, CpuBackend::ops().rows, nullptr, nullptr, nullptr, nullptr};
+    Ops table_ = [this] {
+      Ops ops{};
+      ops.linear = CpuBackend::ops().linear, ops.rows = CpuBackend::ops().rows;
+      return ops;
+    }();
   };
   KernelChoice choice;
   const Kernels& kernels = *find_kernels(nullptr, &choice);
@@ -143,4 +147,7 @@ TEST_CASE("a device without a family of operations refuses by name") {
         std::string::npos);
   CHECK(VisionNetwork::create(poor("vil-4stage"), {}).status().code() == Error::kUnsupported);
   CHECK(EncoderNetwork::create(poor("lra-listops"), {}).status().code() == Error::kUnsupported);
+  const auto filters = poor("gfnet");
+  filters->table_.image = filters->CpuBackend::ops().image;
+  CHECK(VisionNetwork::create(filters, {}).status().message() == "backend 'cpu' has no filters of a grid");
 }

@@ -137,6 +137,8 @@ class HeaderSites {
       tensor(w, M::VT_RELATIVE_BIAS, w->relative_bias());
       tensor(w, M::VT_GLOBAL_BIAS, w->global_bias());
       tensor(w, M::VT_GLOBAL_GLOBAL_BIAS, w->global_global_bias());
+    } else if (const auto* g = b.mixer_as_GlobalFilter()) {
+      tensor(g, fb::GlobalFilter::VT_KERNEL, g->kernel());
     } else if (const auto* f = b.mixer_as_FullAttention()) {
       using M = fb::FullAttention;
       add(&numbers, f, {M::VT_HEADS});

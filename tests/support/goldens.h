@@ -32,7 +32,7 @@ inline std::vector<std::string> golden_names(const std::string& family = "") {
     if (!file) continue;
     const std::string found = nlohmann::json::parse(file)["family"];
     if (family.empty() || found == family || (found == "lra" && family == "encoder") ||
-        (found == "vil-longformer" && family == "vil"))
+        ((found == "vil-longformer" || found == "gfnet") && family == "vil"))
       names.push_back(entry.path().filename());
   }
   std::sort(names.begin(), names.end());

@@ -173,6 +173,21 @@ inline Rows window_attention(const VisionWindow& m, const Rows& x, const Grid& g
   return out;
 }
 
+// Spec more-mixers, section 2: the sum itself.
+inline Rows global_filter(const GlobalFilter& m, const Rows& x, const Grid& grid) {
+  const size_t n = grid.side, d = x[0].size();
+  Rows out(x.size(), Row(d));
+  for (size_t to = 0; to < x.size(); ++to) {
+    for (size_t i = 0; i < n; ++i) {
+      for (size_t j = 0; j < n; ++j) {
+        const Row& from = x[(to / n + n - i) % n * n + (to % n + n - j) % n];
+        for (size_t c = 0; c < d; ++c) out[to][c] += m.kernel[(c * n + i) * n + j] * from[c];
+      }
+    }
+  }
+  return out;
+}
+
 // Logits of one image [3, size, size], normalised.
 inline Row classify_image(const Model& model, const float* image) {
   // The picture that the next stage cuts: [side * side] rows of channels.
@@ -204,6 +219,13 @@ inline Row classify_image(const Model& model, const float* image) {
     for (const Block& block : stage.blocks) {
       Rows normed;
       for (const Row& row : x) normed.push_back(norm(block.norm1, row));
+      if (const auto* filter = std::get_if<GlobalFilter>(&block.mixer)) {  // one residual around all
+        const Rows filtered = global_filter(*filter, normed, grid);
+        for (size_t i = 0; i < x.size(); ++i) {
+          x[i] = add(x[i], feed_forward(block.feed_forward, norm(block.norm2, filtered[i])));
+        }
+        continue;
+      }
       const auto* full = std::get_if<FullAttention>(&block.mixer);
       const auto* window = std::get_if<VisionWindow>(&block.mixer);
       const Rows mixed = full ? full_attention(*full, normed, grid)

@@ -303,11 +303,14 @@ class RandomModel {
       auto kind =
           random_.pick({fb::Mixer::FullAttention, fb::Mixer::VisionLongShort, fb::Mixer::VisionWindow});
       if (cls > 1) kind = fb::Mixer::VisionWindow;
+      if (cls == 0 && random_.chance(40)) kind = fb::Mixer::GlobalFilter;
       const auto mixer = kind == fb::Mixer::FullAttention
                              ? parts_.full_attention(d, heads(d), grid, cls > 0).Union()
                          : kind == fb::Mixer::VisionLongShort ? image(d, grid).Union()
+                         : kind == fb::Mixer::GlobalFilter    ? parts_.global_filter(d, grid).Union()
                                                               : window(d, grid, cls).Union();
-      add(&blocks, parts_.block(d, hidden(d), Residual::kPreNorm, kind, mixer));
+      const bool single = kind == fb::Mixer::GlobalFilter;
+      add(&blocks, parts_.block(d, hidden(d), single ? Residual::kSingle : Residual::kPreNorm, kind, mixer));
     }
     return fb::CreateStageDirect(parts_.fb(), fb::Stem::PatchStem, stem.Union(), &blocks);
   }

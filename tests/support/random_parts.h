@@ -180,6 +180,10 @@ class RandomParts {
                                   relative, global_bias, among);
   }
 
+  flatbuffers::Offset<fb::GlobalFilter> global_filter(uint32_t width, uint32_t grid) {
+    return fb::CreateGlobalFilter(fb(), floats("kernel", {width, grid, grid}, 1 / static_cast<float>(grid)));
+  }
+
   flatbuffers::Offset<fb::ClassifierHead> classifier_head(uint32_t width, uint32_t hidden, uint32_t classes,
                                                           Pool pool, bool pair) {
     const auto final_norm = maybe_norm("head norm", width);

@@ -64,6 +64,8 @@ inline std::string summary(const Model& model) {
             } else if constexpr (std::is_same_v<Mixer, VisionWindow>) {
               add("windows: int8, heads, window, margin, edge", int8, m.heads, m.window, m.margin,
                   static_cast<int>(m.edge));
+            } else if constexpr (std::is_same_v<Mixer, GlobalFilter>) {
+              add("filter");
             } else if constexpr (std::is_same_v<Mixer, SelectiveScan>) {
               add("scan: int8, channels, states, taps, rank", int8, m.inner, m.states, m.taps, m.rank);
             } else if constexpr (std::is_same_v<Mixer, StateSpaceDual>) {
@@ -110,6 +112,10 @@ inline double work_per_row(const Model& model) {
       }
       if (const auto* dual = std::get_if<StateSpaceDual>(&block.mixer)) {
         work += 20.0 * dual->states * dual->inner;
+        continue;
+      }
+      if (std::holds_alternative<GlobalFilter>(block.mixer)) {  // one step of three is a column's
+        work += 8.0 * std::get<PatchStem>(stage.stem).grid * stage.width;
         continue;
       }
       if (const auto* m = std::get_if<CausalLongShort>(&block.mixer)) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "converter/families/names_encoder.h"
+#include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_longformer.h"
 #include "converter/families/names_mamba.h"
@@ -118,6 +119,16 @@ inline ModelBytes tiny_longformer(Precision precision, const TinyOptions& option
   p.vil.stages = parse_vil_architecture("l1,h2,d16,n1,s1,g2,p2,f2,a0").take();
   p.own_globals = {"layer1.1.attn."};
   return tiny_model(plan_longformer(p, WeightSource()), precision, options, float_array("logits", {1, 5}));
+}
+
+// Filters on grids of 6 and 3.
+inline ModelBytes tiny_gfnet(Precision precision, const TinyOptions& options = {}) {
+  GfnetParameters p;
+  p.stages = {{16, 2, 6, 1}, {24, 2, 3, 2}};
+  p.pyramid = true;
+  p.size = 12, p.resize = 13;
+  p.classes = 5;
+  return tiny_model(plan_gfnet(p, WeightSource()), precision, options, float_array("logits", {1, 5}));
 }
 
 inline ModelBytes tiny_encoder(Precision precision, const TinyOptions& options = {}) {

@@ -33,7 +33,8 @@ CpuBackend::CpuBackend(const Kernels& kernels, std::shared_ptr<const Model> mode
       causal_(kernels),
       grouped_(kernels),
       scan_(kernels),
-      table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_} {}
+      filter_(kernels),
+      table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_, &filter_} {}
 
 Result<Dev<void>> CpuBackend::allocate(size_t bytes) {
   Pages pages(bytes);

@@ -101,6 +101,7 @@ class CpuBackend : public Backend {
   CpuGroupedOps grouped_;
   CpuImageOps image_;
   CpuScanOps scan_;
+  CpuFilterOps filter_;
   const Ops table_;
   std::mutex mutex_;  // of what follows
   bool uses_floats_ = false;

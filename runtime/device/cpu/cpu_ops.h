@@ -110,4 +110,14 @@ class CpuScanOps : public ScanOps {
   const Kernels& kernels_;
 };
 
+class CpuFilterOps : public FilterOps {
+ public:
+  explicit CpuFilterOps(const Kernels& kernels) : kernels_(kernels) {}
+  void plan(const GlobalFilterRows& shape, StreamPlan* plan) const override;
+  void global_filter(Stream& stream, const GlobalFilterRows& filter) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
 }  // namespace lsrt

@@ -120,6 +120,7 @@ class CudaBackend : public Backend {
   CudaGroupedOps grouped_;
   CudaImageOps image_;
   CudaScanOps scan_;
+  CudaFilterOps filter_;
   const Ops table_;
   const bool has_model_;
   bool in_place_ = false;  // the device reads the host's

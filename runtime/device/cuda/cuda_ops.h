@@ -92,4 +92,10 @@ class CudaScanOps : public ScanOps {
   void gated_norm(Stream& stream, const GatedNorm& norm) const override;
 };
 
+class CudaFilterOps : public FilterOps {
+ public:
+  void plan(const GlobalFilterRows& shape, StreamPlan* plan) const override;
+  void global_filter(Stream& stream, const GlobalFilterRows& filter) const override;
+};
+
 }  // namespace lsrt
