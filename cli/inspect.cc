@@ -61,8 +61,8 @@ class TensorClasses {
 Json class_bytes(const Model& model) {
   const TensorClasses classes(model);
   Json bytes = Json::object();
-  for (const char* name :
-       {"embedding", "attention", "scan", "feed-forward", "head", "positions", "norms and biases"}) {
+  for (const char* name : {"embedding", "attention", "scan", "filter", "feed-forward", "head", "positions",
+                           "norms and biases"}) {
     bytes[name] = uint64_t{0};
   }
   uint64_t all = 0;

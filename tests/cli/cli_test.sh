@@ -215,6 +215,8 @@ other_images() {  # NAME GOLDEN: from the authors' file
   json 'len(j["results"][0]["top"]) == 2 and j["failures"] == 0'
 }
 other_images Longformer longformer-relative
+other_images GFNet gfnet-odd-grid
+other_images "GFNet pyramid" gfnet-pyramid
 
 expect 0 bench --depth 0,40,20 --prompt 16 --generate 2 --repetitions 2 --json "$small"
 json '[(r["test"], r["depth"]) for r in j["results"]] == [(t, d) for d in (0, 20, 40) for t in ("prompt", "decode")]'
@@ -223,6 +225,8 @@ json '{"cpu", "isa", "threads", "results", "peak_rss_bytes", "model_bytes", "sta
 expect 0 bench "$work/vil-4stage.lsrt" --json
 json 'j["results"][0]["test"] == "image"'
 expect 0 bench --arch lra --repetitions 1
+expect 0 bench --arch gfnet-ti --repetitions 1 --json
+json 'j["results"][0]["test"] == "image"'
 expect 2 bench --arch no-such-shape
 expect 2 bench
 expect 2 bench "$small" --depth -5

@@ -112,6 +112,7 @@ def stand_ins(folder, tool):
         ("vil-4stage", "checkpoint.pth", "cifar10-vil", "cifar10-vil"),
         ("lra-listops", "checkpoint.model", "authors", "authors"),
         ("longformer-relative", "checkpoint.pth", "model_best", "arch"),
+        ("gfnet", "checkpoint.pth", "gfnet-xs", "gfnet-xs"),
     ):
         source, settings = folder / (name + pathlib.Path(file).suffix), folder / (config + ".json")
         source.symlink_to(GOLDEN / golden / file)
