@@ -15,27 +15,34 @@ struct FilterTables {
 
   FilterTables(const float* kernel, size_t n, size_t width) {
     const size_t frequencies = n / 2 + 1;
-    std::vector<UnitRoot> roots;
-    for (size_t i = 0; i < n; ++i) roots.push_back(exact_root(i, n));
+    std::vector<UnitRoot> roots;  // [n, frequencies]: of 2 pi j f / n
+    for (size_t j = 0; j < n; ++j) {
+      for (size_t f = 0; f < frequencies; ++f) roots.push_back(exact_root(j * f, n));
+    }
     for (size_t f = 0; f < frequencies; ++f) {
       for (size_t u = 0; u < n; ++u) {
-        cosines.push_back(static_cast<float>(roots[f * u % n].re));
-        sines.push_back(static_cast<float>(roots[f * u % n].im));
+        cosines.push_back(static_cast<float>(roots[u * frequencies + f].re));
+        sines.push_back(static_cast<float>(roots[u * frequencies + f].im));
       }
     }
     spectrum.resize(n * frequencies * 2 * width);
+    std::vector<UnitRoot> sums(frequencies);  // complex numbers, too
     for (size_t c = 0; c < width; ++c) {
       for (size_t i = 0; i < n; ++i) {
         const float* row = kernel + (c * n + i) * n;
-        for (size_t f = 0; f < frequencies; ++f) {
-          double re = 0, im = 0;
-          for (size_t j = 0, turn = 0; j < n; ++j, turn = turn + f < n ? turn + f : turn + f - n) {
-            re += row[j] * roots[turn].re, im += row[j] * roots[turn].im;
+        std::fill(sums.begin(), sums.end(), UnitRoot{0, 0});
+        for (size_t j = 0; j < n; ++j) {
+          for (size_t f = 0; f < frequencies; ++f) {
+            sums[f].re += row[j] * roots[j * frequencies + f].re;
+            sums[f].im += row[j] * roots[j * frequencies + f].im;
           }
+        }
+        for (size_t f = 0; f < frequencies; ++f) {
           // A real row has each frequency twice but for these.
           const double weight = (f == 0 || 2 * f == n ? 1.0 : 2.0) / static_cast<double>(n);
           float* to = &spectrum[2 * (i * frequencies + f) * width + c];
-          to[0] = static_cast<float>(re * weight), to[width] = static_cast<float>(im * weight);
+          to[0] = static_cast<float>(sums[f].re * weight),
+          to[width] = static_cast<float>(sums[f].im * weight);
         }
       }
     }
