@@ -114,7 +114,7 @@ inline double work_per_row(const Model& model) {
         work += 20.0 * dual->states * dual->inner;
         continue;
       }
-      if (std::holds_alternative<GlobalFilter>(block.mixer)) {  // one step of three is a column's
+      if (std::holds_alternative<GlobalFilter>(block.mixer)) {  // about 4 grid steps a channel, and its tables
         work += 8.0 * std::get<PatchStem>(stage.stem).grid * stage.width;
         continue;
       }
