@@ -2,7 +2,7 @@
 # Fuzzes what reads files, with libFuzzer and the address and undefined behaviour sanitizers.
 #
 #   scripts/fuzz.sh [SECONDS [TARGET...]]   each target of fuzz/, or these, for so long (120); two at a time
-#   scripts/fuzz.sh coverage [TARGET...]    lines of each reader that its corpus reaches
+#   scripts/fuzz.sh coverage [TARGET...]    lines of each reader that its inputs in the repository reach
 #
 # What is found interesting is kept in build-fuzz/corpus/TARGET, where the next run goes on. An input that crashes,
 # hangs, leaks or takes over 2 GB is kept in build-fuzz/findings and makes the exit status 1: mend it, then add the input
@@ -28,9 +28,10 @@ sources() {
     pickle) echo converter/source/pickle*.cc ;;
     torch) echo converter/source/{torch_file,torch_state,torch_tensor,zip_archive,tensor_source}.cc ;;
     safetensors) echo converter/source/{safetensors,json_text}.cc ;;
+    folder) echo converter/source/folder.cc ;;
     vocabulary) echo converter/families/dictionary.cc runtime/text/tokenizer.cc ;;
     tokenizer) echo converter/families/tokenizer_json.cc runtime/text/{bpe_tokenizer,unicode,tokenizer}.cc ;;
-    config) echo converter/families/{config,names_lm,names_encoder,names_vil,vil_architecture}.cc ;;
+    config) echo converter/families/{config,family,mixture,names_*,vil_*,positions}.cc ;;
     jpeg) echo image/image_jpeg.cc ;;
     png) echo image/image_png.cc ;;
     model) echo runtime/model/{model,weights,reader,reader_io,reader_layers}.cc ;;
@@ -57,9 +58,7 @@ if [ -n "$coverage" ]; then
   mv build-cover.log build-cover/configure.log
   cmake --build build-cover --target "${targets[@]/%/_replay}"
   for target in "${targets[@]}"; do
-    inputs=($(seeds "$target"))
-    [ ! -d "build-fuzz/corpus/$target" ] || inputs+=("build-fuzz/corpus/$target")
-    LLVM_PROFILE_FILE=build-cover/$target.profraw "build-cover/${target}_replay" "${inputs[@]}" >/dev/null
+    LLVM_PROFILE_FILE=build-cover/$target.profraw "build-cover/${target}_replay" $(seeds "$target") >/dev/null
     llvm-profdata merge -o "build-cover/$target.profdata" "build-cover/$target.profraw"
     # Its own choice of files does not find them where a compiler's cache made the paths relative.
     llvm-cov report "build-cover/${target}_replay" -instr-profile="build-cover/$target.profdata" |

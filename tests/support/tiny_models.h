@@ -96,6 +96,17 @@ inline ModelBytes tiny_byte_pairs(const BytePairVocabulary& vocabulary = tiny_vo
                     float_array("logprobs", {1, 96, p.vocabulary_size}));
 }
 
+// The same, of a state space dual: four heads in two groups.
+inline ModelBytes tiny_dual() {
+  MambaParameters p;
+  p.layers = 1;
+  p.d = 16, p.inner = 32, p.states = 4, p.taps = 3;
+  p.heads = 4, p.groups = 2;
+  p.vocabulary = tiny_vocabulary();
+  p.vocabulary_size = static_cast<uint32_t>(p.vocabulary.texts.size());
+  return tiny_model(plan_mamba(p, WeightSource()), Precision::kInt8, {}, {});
+}
+
 // 16 x 16 pixels: long-short attention on a grid of 8, then full attention with a cls row on a grid of 4.
 inline VilParameters tiny_vil_parameters() {
   VilParameters p;
