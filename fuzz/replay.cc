@@ -14,8 +14,7 @@
 // Only libFuzzer mutates.
 extern "C" size_t LLVMFuzzerMutate(uint8_t*, size_t size, size_t) { return size; }
 
-// No input may make its reader take more than the 2^27 pixels that an image may have and what goes on around
-// them.
+// No input may make its reader take more than the 2^27 pixels that an image may have and what goes on around them.
 constexpr long kMostMegabytes = 1024;
 
 static long peak_megabytes() {

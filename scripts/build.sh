@@ -12,7 +12,7 @@ esac
 
 case $preset in
   aarch64-qemu) scripts/setup.sh aarch64 ;;
-  fuzz) scripts/setup.sh fuzz ;;
+  fuzz | clang) scripts/setup.sh fuzz ;;
   light) LSRT_XNNPACK=OFF scripts/setup.sh ;;
   *) scripts/setup.sh ;;
 esac

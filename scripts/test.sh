@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set-up, build and all tests. LSRT_STAGES chooses more builds to test; the native one always comes last, so that the
-# output ends with its summary: LSRT_STAGES="asan tsan simde light shared aarch64 fuzz python docs cuda native" scripts/test.sh
+# output ends with its summary: LSRT_STAGES="asan tsan simde light clang shared aarch64 fuzz python docs cuda native" scripts/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,8 +20,11 @@ for stage in ${LSRT_STAGES:-native}; do
     asan) run_stage asan build-asan ;;
     tsan) run_stage tsan build-tsan thread_pool_test concurrent_test session_test vision_test encoder_test ;;  # what has threads
     simde)  # what kernels decide
-      run_stage simde build-simde kernels_test grouped_attention_test session_test encoder_test vision_test mixture_test ;;
+      run_stage simde build-simde kernels_test grouped_attention_test session_test encoder_test vision_test mixture_test \
+        pinned_results_test ;;
     light) run_stage light build-light session_test encoder_test vision_test ;;  # float32 without XNNPACK
+    clang)  # the same bits as of GCC
+      run_stage clang build-clang kernels_test scan_test determinism_test pinned_results_test ;;
     shared)  # a shared library, and the library whole as a part of another project
       echo "== shared"
       scripts/build.sh shared lsrt lsrt_cli lsrt_manual c_api_test
