@@ -64,6 +64,10 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto values = source.read(tensor);
     if (values.ok())
       require(values.value().size() == static_cast<size_t>(tensor.count()), "all elements are read");
+    const auto integers = source.read_integers(tensor);
+    if (integers.ok())
+      require(integers.value().size() == static_cast<size_t>(tensor.count()), "all integers are");
+    require(source.same(tensor, tensor), "a tensor is the same as itself");
   }
   lsrt_fuzz::plan_and_write(source, {});
   return 0;

@@ -9,6 +9,8 @@ import math
 import pathlib
 import struct
 
+import torch_seeds
+
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 GOLDEN = pathlib.Path(__file__).parent.parent / "tests/data/golden"
 # Those of config_fuzz.cc, by its numbers.
@@ -36,15 +38,35 @@ def shard(header, data=b""):
     return json.dumps(header, separators=(",", ":")).encode() + data
 
 
-def safetensors():
+def others():
+    """What people take for a checkpoint."""
+    return {
+        "other-model": b"\0\0\0\0LSRT",
+        "other-lfs": b"version https://git-lfs.github.com/spec/v1",
+        "other-gzip": b"\x1f\x8b\x08",
+        "other-hdf5": b"\x89HDF\r\n",
+        "other-numpy": b"\x93NUMPY",
+        "other-gguf": b"GGUF",
+        "other-html": b"<html>",
+        "other-list": b"[1]",
+        "other-tar": bytes(257) + b"ustar",
+        "other": b"\1\2\3",
+    }
+
+
+def every_type():
     header, data = {"__metadata__": {"format": "pt"}}, b""
     for dtype, size in SIZES.items():
         header[dtype] = tensor(dtype, [2, 3], len(data), len(data) + 6 * size)
         data += bytes(range(6 * size))
+    return shard(header, data)
+
+
+def safetensors():
     one = {"t": tensor("F32", [1], 0, 4)}
     word = bytes(4)
     write("safetensors", {
-        "every-type": shard(header, data),
+        "every-type": every_type(),
         "scalar-and-empty": shard({"s": tensor("F32", [], 0, 4), "e": tensor("I8", [0, 7], 4, 4)}, word),
         "metadata-of-numbers": shard({"__metadata__": {"a": 1}, **one}, word),
         "metadata-is-a-list": shard({"__metadata__": [], **one}, word),
@@ -67,14 +89,7 @@ def safetensors():
         "names": shard({"\u00e9\U0001f600\u0007": tensor("F32", [1], 0, 4)}, word),
         "header-past-the-end": struct.pack("<Q", 1000) + b"{}",
         "header-of-200-MB": struct.pack("<Q", 200 << 20) + b"{}",
-        "other-model": b"\0\0\0\0LSRT",
-        "other-lfs": b"version https://git-lfs.github.com/spec/v1",
-        "other-hdf5": b"\x89HDF\r\n",
-        "other-numpy": b"\x93NUMPY",
-        "other-gguf": b"GGUF",
-        "other-html": b"<html>",
-        "other-list": b"[1]",
-        "other-tar": bytes(257) + b"ustar",
+        **others(),
     })
 
 
@@ -83,8 +98,9 @@ def folder_input(files, config, index, first, second=b""):
     return struct.pack("<B3H", files, *map(len, parts)) + b"".join(parts) + second
 
 
-def tiny_mamba():
-    """The index and two shards of a model of one layer: width 2, 2 inner channels, 1 state."""
+def tiny_mamba(head=None):
+    """The index and two shards of a model of one layer: width 2, 2 inner channels, 1 state. head: what its weights
+    are times those of the embedding."""
     layer = "backbone.layers.0."
     shapes = {
         "backbone.embeddings.weight": [3, 2], "backbone.norm_f.weight": [2], layer + "norm.weight": [2],
@@ -92,11 +108,14 @@ def tiny_mamba():
         layer + "mixer.conv1d.bias": [2], layer + "mixer.x_proj.weight": [3, 2],
         layer + "mixer.dt_proj.weight": [2, 1], layer + "mixer.dt_proj.bias": [2], layer + "mixer.A_log": [2, 1],
         layer + "mixer.D": [2], layer + "mixer.out_proj.weight": [2, 2]}
+    if head is not None:
+        shapes["lm_head.weight"] = [3, 2]
     headers, data, files = ({}, {}), [b"", b""], ("a.safetensors", "b.safetensors")
     weight_map = {}
     for i, (name, shape) in enumerate(shapes.items()):
         which = i % 2
-        values = struct.pack(f"<{math.prod(shape)}f", *(0.5 - 0.1 * k for k in range(math.prod(shape))))
+        scale = head if name == "lm_head.weight" else 1
+        values = struct.pack(f"<{math.prod(shape)}f", *(scale * (0.5 - 0.1 * k) for k in range(math.prod(shape))))
         begin = len(data[which])
         data[which] += values
         headers[which][name] = tensor("F32", shape, begin, len(data[which]))
@@ -109,11 +128,16 @@ def folders():
     one, two = ({name: tensor("F32", [1], 0, 4)} for name in "st")
     a, b = shard(one, bytes(4)), shard(two, bytes(4))
     shards = {"weight_map": {"s": "a.safetensors", "t": "b.safetensors"}}
-    mamba, head, tail = tiny_mamba()
+    mamba = {"model_type": "mamba", "ssm_cfg": {"layer": "Mamba1"}}
     write("folder", {
         "shards": folder_input(config | index, {}, shards, a, b),
-        "mamba": folder_input(config | index, {"model_type": "mamba", "ssm_cfg": {"layer": "Mamba1"}}, mamba, head, tail),
+        "mamba": folder_input(config | index, mamba, *tiny_mamba()),
+        "mamba-tied": folder_input(config | index, mamba, *tiny_mamba(1)),
+        "mamba-head": folder_input(config | index, mamba, *tiny_mamba(2)),
         "whole": folder_input(config | whole | index, {}, shards, a),
+        "every-type": folder_input(config | whole, {}, b"", every_type()),
+        "empty": folder_input(config | whole, {}, b"", shard({"e": tensor("I8", [0, 7], 0, 0)})),
+        **{name: folder_input(config | whole, {}, b"", data) for name, data in others().items()},
         "torch": folder_input(config | torch, {}, b"", b"\x80\x02}."),
         "no-weights": folder_input(config, {}, b"", b""),
         "no-config": folder_input(whole, b"", b"", a),
@@ -245,6 +269,8 @@ def configs():
 
 
 if __name__ == "__main__":
+    write("pickle", torch_seeds.pickles())
+    write("torch", torch_seeds.torches())
     safetensors()
     folders()
     models()

@@ -26,9 +26,9 @@ done
 sources() {
   case $1 in
     pickle) echo converter/source/pickle*.cc ;;
-    torch) echo converter/source/{torch_file,torch_state,torch_tensor,zip_archive,tensor_source}.cc ;;
+    torch) echo converter/source/{torch_file,torch_state,torch_tensor,zip_archive}.cc ;;
     safetensors) echo converter/source/{safetensors,json_text}.cc ;;
-    folder) echo converter/source/folder.cc ;;
+    folder) echo converter/source/{folder,tensor_source}.cc ;;
     vocabulary) echo converter/families/dictionary.cc runtime/text/tokenizer.cc ;;
     tokenizer) echo converter/families/tokenizer_json.cc runtime/text/{bpe_tokenizer,unicode,tokenizer}.cc ;;
     config) echo converter/families/{config,family,mixture,names_*,vil_*,positions}.cc ;;
@@ -44,7 +44,8 @@ seeds() {  # what fuzz.cmake replays
   local folder
   [ ! -d "fuzz/corpus/$1" ] || echo "fuzz/corpus/$1"
   case $1 in
-    torch | safetensors) folder=tests/data/readers ;;
+    torch) folder="tests/data/readers tests/data/golden/lra-dual" ;;
+    safetensors) folder=tests/data/readers ;;
     jpeg | png) folder=tests/data/images ;;
     *) return 0 ;;
   esac
