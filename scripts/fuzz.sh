@@ -72,6 +72,7 @@ if [ -n "$coverage" ]; then
 fi
 
 scripts/build.sh fuzz "${targets[@]/%/_fuzz}"
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm  # where a target writes files; a disk would be what it waits for
 mkdir -p build-fuzz/findings build-fuzz/logs
 fuzz_one() {
   local target=$1 dictionary=fuzz/dictionaries/$1.dict status=0
