@@ -1,6 +1,7 @@
 // All kernels in one module.
 #include "kernels/cuda/causal_attend.cu"
 #include "kernels/cuda/causal_store.cu"
+#include "kernels/cuda/choose.cu"
 #include "kernels/cuda/filter.cu"
 #include "kernels/cuda/grouped.cu"
 #include "kernels/cuda/landmarks.cu"

@@ -61,6 +61,9 @@ inline Launch launch_of(const AddParams& p) { return over_items(Kernel::add, p.n
 inline Launch launch_of(const MeanRowsParams& p) { return over_items(Kernel::mean_rows, p.width); }
 inline Launch launch_of(const CompareParams& p) { return over_items(Kernel::compare, p.width); }
 inline Launch launch_of(const LogSoftmaxParams& p) { return {Kernel::log_softmax, {p.rows, 1}, 256, 0}; }
+inline Launch launch_of(const ChooseParams& p) {  // one block
+  return {Kernel::choose, {1, 1}, smaller(kChooseThreads, round_up(p.vocabulary, kWarp)), 0};
+}
 inline Launch launch_of(const QuantizeParams& p) { return over_half_warps(Kernel::quantize, p.rows); }
 
 // A block makes 16 x 32 or 64 x 128 outputs: few rows spread over many blocks.

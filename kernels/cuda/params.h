@@ -61,6 +61,18 @@ struct LogSoftmaxParams {
   uint32_t width, rows;
 };
 
+struct ChooseParams {
+  const float* logprobs;     // [vocabulary]
+  const uint8_t* with_text;  // [vocabulary]
+  const int32_t* penalized;  // [penalized_count]: distinct
+  uint64_t* scratch;         // [2, vocabulary]
+  int32_t* token;
+  double uniform;
+  float temperature, top_p, min_p, repeat_penalty;
+  uint32_t top_k, vocabulary, penalized_count;
+};
+constexpr uint32_t kChooseThreads = 1024;  // at most
+
 // PanelWeights of kernels/gemm/gemm.h.
 struct Panels {
   const int8_t* data;

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "runtime/device/dev.h"
 #include "runtime/device/ops_causal.h"
+#include "runtime/device/ops_choose.h"
 #include "runtime/device/ops_filter.h"
 #include "runtime/device/ops_grouped.h"
 #include "runtime/device/ops_image.h"
@@ -53,6 +54,7 @@ struct Ops {
   const ImageOps* image;
   const ScanOps* scan;
   const FilterOps* filter;
+  const ChooseOps* choose;
 };
 
 // One for each model, which it keeps. Thread-safe but for what a Stream does.

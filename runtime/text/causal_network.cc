@@ -58,7 +58,7 @@ void CausalNetwork::run_layer(const Layer& layer, const StreamStep& step, Dev<fl
   }
 }
 
-Status CausalNetwork::step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored, float* out) {
+void CausalNetwork::launch_step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored) {
   const StepNumbers numbers{position};
   backend_.copy_in(*stream_, b_.numbers, &numbers, sizeof numbers);
   backend_.copy_in(*stream_, b_.tokens, tokens, rows * sizeof(int32_t));
@@ -87,8 +87,26 @@ Status CausalNetwork::step(uint64_t position, const int32_t* tokens, size_t rows
     }
     backend_.end(*stream_);
   }
+}
+
+Status CausalNetwork::step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored, float* out) {
+  launch_step(position, tokens, rows, scored);
   if (scored) backend_.copy_out(*stream_, out, b_.logits, scored * vocabulary() * sizeof(float));
   return backend_.synchronize(*stream_);
+}
+
+Result<int32_t> CausalNetwork::step_and_choose(uint64_t position, const int32_t* tokens, size_t rows,
+                                               const Draw& draw, const std::vector<int32_t>& penalized) {
+  launch_step(position, tokens, rows, 1);
+  if (!penalized.empty()) {
+    backend_.copy_in(*stream_, b_.penalized, penalized.data(), penalized.size() * sizeof(int32_t));
+  }
+  backend_.ops().choose->choose(*stream_, {draw, vocabulary(), b_.logits, b_.with_text, b_.penalized,
+                                           penalized.size(), b_.choose_scratch, b_.chosen});
+  int32_t token = -1;
+  backend_.copy_out(*stream_, &token, b_.chosen, sizeof token);
+  LSRT_TRY(backend_.synchronize(*stream_));
+  return token;
 }
 
 size_t CausalNetwork::exchange_bytes(uint64_t position) const {

@@ -50,6 +50,12 @@ class CausalNetwork {
   // range. Writes the log-probabilities of the tokens after the last `scored` rows to out[scored, vocabulary]
   // on the host.
   Status step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored, float* out);
+  // Whether the device can choose a token itself.
+  bool chooses() const { return backend_.ops().choose != nullptr; }
+  // Feeds `rows` tokens in the same way; the token after the last one, as Sampler chooses it with this draw
+  // and these penalized ids, distinct ones of the vocabulary. -1: there is none to choose.
+  Result<int32_t> step_and_choose(uint64_t position, const int32_t* tokens, size_t rows, const Draw& draw,
+                                  const std::vector<int32_t>& penalized);
 
   // The state at stream position `position` in a form that depends on neither device nor max_rows, layer
   // after layer: exchange_bytes(position) on the host. Errors: kMemory (nothing has changed), kDevice.
@@ -76,6 +82,11 @@ class CausalNetwork {
     Dev<float> mixed;     // [rows, width]: output of the mixer, then of the feed-forward
     Dev<float> hidden;    // [rows, feed-forward width]
     Dev<float> logits;    // [rows, vocabulary]
+    // Where the device chooses (Choice); else null.
+    Dev<uint8_t> with_text;       // [vocabulary]
+    Dev<int32_t> penalized;       // [vocabulary]
+    Dev<uint64_t> choose_scratch;  // [2, vocabulary]
+    Dev<int32_t> chosen;          // [1]
   };
 
   explicit CausalNetwork(Backend& backend) : backend_(backend) {}
@@ -87,6 +98,8 @@ class CausalNetwork {
   // Memory, linear layers.
   Status prepare();
 
+  // Makes the launches of a step, which leave log-probabilities of the last rows in b_.logits.
+  void launch_step(uint64_t position, const int32_t* tokens, size_t rows, size_t scored);
   void run_layer(const Layer& layer, const StreamStep& step, Dev<float>* x, Dev<float>* normed,
                  Dev<float>* owed);
   template <typename F>

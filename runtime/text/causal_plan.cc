@@ -81,6 +81,12 @@ void CausalNetwork::place_scratch(DeviceCarver* carver) {
   b_.mixed = carver->take<float>(rows * width);
   b_.hidden = carver->take<float>(rows * hidden);
   b_.logits = carver->take<float>(rows * vocabulary());
+  if (chooses()) {
+    b_.with_text = carver->take<uint8_t>(vocabulary());
+    b_.penalized = carver->take<int32_t>(vocabulary());
+    b_.choose_scratch = carver->take<uint64_t>(2 * vocabulary());
+    b_.chosen = carver->take<int32_t>(1);
+  }
   // One layer's scratch after another's, at the same place.
   DeviceCarver largest = *carver;
   for (Layer& layer : layers_) {
@@ -132,6 +138,11 @@ Status CausalNetwork::prepare() {
   step_shape_.resize(2 + layers_.size());
   LSRT_ASSIGN(stream_, backend_.create_stream(stream_plan_));
   for (Layer& layer : layers_) LSRT_TRY(layer.mixer->make_tables(*stream_));
+  if (chooses()) {
+    std::vector<uint8_t> with_text;
+    for (const std::string& text : m.vocabulary) with_text.push_back(!text.empty());
+    backend_.copy_in(*stream_, b_.with_text, with_text.data(), with_text.size());
+  }
   reset();
   return backend_.synchronize(*stream_);
 }

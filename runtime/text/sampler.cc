@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/exact_math.h"
+#include "base/token_weights.h"
 
 namespace lsrt {
 namespace {
@@ -63,6 +64,8 @@ Result<Sampler> Sampler::create(const std::vector<std::string>& vocabulary, cons
   sampler.exponentials_.reserve(sampler.with_text_.size());
   sampler.repeated_.resize(vocabulary.size());
   sampler.state_.recent.reserve(params.repeat_window);
+  sampler.penalized_.reserve(std::min<size_t>(params.repeat_window, vocabulary.size()));
+  sampler.logprobs_.resize(vocabulary.size());
   uint64_t seed = params.seed;
   for (uint64_t& word : sampler.state_.random) word = splitmix64(&seed);
   return sampler;
@@ -104,14 +107,24 @@ Status Sampler::restore(const SamplerState& state) {
   return {};
 }
 
+const std::vector<int32_t>& Sampler::penalized() {
+  penalized_.clear();
+  if (params_.repeat_penalty == 1) return penalized_;
+  for (int32_t id : state_.recent) {
+    if (!repeated_[id]) penalized_.push_back(id);
+    repeated_[id] = true;
+  }
+  for (int32_t id : penalized_) repeated_[id] = false;
+  return penalized_;
+}
+
 // Logarithms of probabilities are never positive, so multiplying makes them smaller.
 void Sampler::penalize() {
-  if (params_.repeat_penalty == 1) return;
-  for (int32_t id : state_.recent) repeated_[id] = true;
+  for (int32_t id : penalized()) repeated_[id] = true;
   for (Candidate& c : candidates_) {
     if (repeated_[c.id]) c.score *= params_.repeat_penalty;
   }
-  for (int32_t id : state_.recent) repeated_[id] = false;
+  for (int32_t id : penalized_) repeated_[id] = false;
 }
 
 // Weights of the candidates from their scores.
@@ -123,7 +136,7 @@ void Sampler::weigh() {
   exact_exp(exponentials_.data(), exponentials_.size());
   size_t i = 0;
   for (Candidate& c : candidates_) {
-    c.weight = static_cast<uint64_t>(exponentials_[i++] * static_cast<double>(kOne) + 0.5);
+    c.weight = weight_of(exponentials_[i++]);
   }
 }
 
@@ -142,36 +155,35 @@ const Sampler::Candidate& Sampler::ranked(size_t i) {
   return candidates_[i];
 }
 
-// How many of the best candidates may be chosen by top-p and min-p.
+// How many of the best candidates may be chosen by top-p and min-p. Both compare integers.
 size_t Sampler::cut() {
   size_t n = candidates_.size();
   if (params_.top_p < 1) {
-    const double enough = params_.top_p * static_cast<double>(total_weight(n));
+    const uint64_t enough = enough_weight(params_.top_p, total_weight(n));
     uint64_t sum = 0;
     size_t kept = 0;
-    while (kept < n && static_cast<double>(sum) < enough) sum += ranked(kept++).weight;
+    while (sum < enough) sum += ranked(kept++).weight;
     n = kept;
   }
   if (params_.min_p > 0) {
-    const double least = params_.min_p * static_cast<double>(kOne);
+    const uint64_t least = least_weight(params_.min_p);
     size_t kept = 1;
-    while (kept < n && static_cast<double>(ranked(kept).weight) >= least) ++kept;
+    while (kept < n && ranked(kept).weight >= least) ++kept;
     n = kept;
   }
   return n;
 }
 
-int32_t Sampler::draw() {
+int32_t Sampler::draw(double uniform) {
   if (params_.top_k && params_.top_k < candidates_.size()) {
     ranked(params_.top_k - 1);
     candidates_.resize(params_.top_k);
     ranked_ = params_.top_k;
   }
   weigh();
-  const size_t n = cut();
-  auto left = static_cast<uint64_t>(uniform() * static_cast<double>(total_weight(n)));
+  uint64_t left = drawn_weight(uniform, total_weight(cut()));
   size_t i = 0;
-  while (i + 1 < n && left >= ranked(i).weight) left -= ranked(i++).weight;
+  while (left >= ranked(i).weight) left -= ranked(i++).weight;
   return ranked(i).id;
 }
 
@@ -181,14 +193,27 @@ uint64_t Sampler::total_weight(size_t n) const {
   return sum;
 }
 
-double Sampler::uniform() { return static_cast<double>(next_random(state_.random) >> 11) * 0x1p-53; }
+Draw Sampler::next_draw() const {
+  uint64_t random[4];
+  std::copy(std::begin(state_.random), std::end(state_.random), random);
+  const double uniform = static_cast<double>(next_random(random) >> 11) * 0x1p-53;
+  return {params_.temperature, params_.top_k,          params_.top_p,
+          params_.min_p,       params_.repeat_penalty, uniform};
+}
+
+Result<int32_t> Sampler::accept_choice(int32_t token) {
+  if (token < 0) return fail(Error::kArgument, "none of the log-probabilities is a number");
+  if (params_.temperature > 0) next_random(state_.random);
+  accept(token);
+  return token;
+}
 
 Result<int32_t> Sampler::sample(const float* logprobs) {
   candidates_.clear(), ranked_ = 0;
   for (int32_t id : with_text_) {
     if (std::isfinite(logprobs[id])) candidates_.push_back({logprobs[id], 0, id});
   }
-  if (candidates_.empty()) return fail(Error::kArgument, "none of the log-probabilities is a number");
+  if (candidates_.empty()) return accept_choice(-1);
   penalize();
   int32_t chosen = candidates_[0].id;
   if (params_.temperature == 0) {
@@ -197,10 +222,9 @@ Result<int32_t> Sampler::sample(const float* logprobs) {
       if (c.score > best) best = c.score, chosen = c.id;
     }
   } else {
-    chosen = draw();
+    chosen = draw(next_draw().uniform);
   }
-  accept(chosen);
-  return chosen;
+  return accept_choice(chosen);
 }
 
 }  // namespace lsrt

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "runtime/device/ops_choose.h"
 
 namespace lsrt {
 
@@ -43,6 +44,14 @@ class Sampler {
   // log-probabilities).
   Result<int32_t> sample(const float* logprobs);
 
+  // The parts of sample() where a device chooses (ChooseOps): what the next choice depends on, the distinct
+  // ids that are penalized, and what becomes of its result. Nothing has changed until that is accepted.
+  Draw next_draw() const;
+  const std::vector<int32_t>& penalized();
+  Result<int32_t> accept_choice(int32_t token);  // -1: the error of sample()
+  // [vocabulary]: room for what sample() takes, where the caller has none.
+  float* logprobs() { return logprobs_.data(); }
+
   int32_t last() const { return state_.last; }
   const SamplerState& state() const { return state_; }
   // Goes on from another sampler's state; of more recent tokens than repeat_window the last ones count.
@@ -53,10 +62,9 @@ class Sampler {
  private:
   struct Candidate {
     double score;     // logarithm of the weight
-    uint64_t weight;  // the best has kOne; 0 below 2^-41 of that, never chosen
+    uint64_t weight;  // base/token_weights.h
     int32_t id;
   };
-  static constexpr uint64_t kOne = uint64_t{1} << 40;
 
   Sampler() = default;
   void penalize();
@@ -64,8 +72,7 @@ class Sampler {
   size_t cut();
   const Candidate& ranked(size_t i);
   uint64_t total_weight(size_t n) const;  // of the first n, in whatever order
-  int32_t draw();
-  double uniform();
+  int32_t draw(double uniform);
 
   SamplerParams params_;
   SamplerState state_;
@@ -74,6 +81,8 @@ class Sampler {
   std::vector<double> exponentials_;
   size_t ranked_ = 0;           // so many of them are the best ones in order
   std::vector<bool> repeated_;  // by id
+  std::vector<int32_t> penalized_;
+  std::vector<float> logprobs_;
 };
 
 }  // namespace lsrt

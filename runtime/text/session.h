@@ -39,6 +39,12 @@ class Session {
   Status feed(const int32_t* tokens, size_t n, Output output, float* log_probabilities,
               const Progress& progress = {});
 
+  // Feeds n tokens, at least one, and chooses the token after the last one: the one that feed() with kLast and
+  // Sampler::sample() give, and the sampler accepts it. A device that can chooses where the log-probabilities
+  // are. sampler: of the same model. Errors: those of feed() and sample(), after each of which the sampler is
+  // as before; kArgument (no tokens).
+  Result<int32_t> next(const int32_t* tokens, size_t n, Sampler* sampler, const Progress& progress = {});
+
   // Forgets everything: the next token is the first of a new stream.
   void reset();
 
@@ -58,6 +64,9 @@ class Session {
 
  private:
   Session() = default;
+  // Checks the tokens, then calls step(done, rows) for one piece after another, which feeds them.
+  Status feed_pieces(const int32_t* tokens, size_t n, const Progress& progress,
+                     FunctionRef<Status(size_t done, size_t rows)> step);
 
   std::unique_ptr<CausalNetwork> network_;
   uint64_t position_ = 0;

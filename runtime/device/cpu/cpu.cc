@@ -34,7 +34,7 @@ CpuBackend::CpuBackend(const Kernels& kernels, std::shared_ptr<const Model> mode
       grouped_(kernels),
       scan_(kernels),
       filter_(kernels),
-      table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_, &filter_} {}
+      table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_, &filter_, nullptr} {}
 
 Result<Dev<void>> CpuBackend::allocate(size_t bytes) {
   Pages pages(bytes);

@@ -70,7 +70,7 @@ CudaBackend::CudaBackend(std::shared_ptr<const CudaDevice> device, std::shared_p
       linear_(*this),
       causal_(*this),
       grouped_(*this),
-      table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_, &filter_},
+      table_{&linear_, &rows_, &causal_, &grouped_, &image_, &scan_, &filter_, &choose_},
       has_model_(model != nullptr) {}
 
 CudaBackend::~CudaBackend() {

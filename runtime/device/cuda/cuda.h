@@ -121,6 +121,7 @@ class CudaBackend : public Backend {
   CudaImageOps image_;
   CudaScanOps scan_;
   CudaFilterOps filter_;
+  CudaChooseOps choose_;
   const Ops table_;
   const bool has_model_;
   bool in_place_ = false;  // the device reads the host's

@@ -98,4 +98,9 @@ class CudaFilterOps : public FilterOps {
   void global_filter(Stream& stream, const GlobalFilterRows& filter) const override;
 };
 
+class CudaChooseOps : public ChooseOps {
+ public:
+  void choose(Stream& stream, const Choice& choice) const override;
+};
+
 }  // namespace lsrt

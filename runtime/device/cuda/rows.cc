@@ -1,4 +1,4 @@
-// Rows, vectors and pictures on CUDA.
+// Rows, vectors, choices and pictures on CUDA.
 #include "runtime/device/cuda/cuda.h"
 #include "runtime/device/cuda/params.h"
 
@@ -54,6 +54,15 @@ void CudaRowOps::compare(Stream& stream, Dev<const float> features, size_t width
 void CudaRowOps::log_softmax(Stream& stream, size_t width, size_t rows, Dev<float> x) const {
   const auto launched = stream.launched("log_softmax", rows);
   cuda_stream(stream).launch(cuda::LogSoftmaxParams{x.address(), word(width), word(rows)});
+}
+
+void CudaChooseOps::choose(Stream& stream, const Choice& c) const {
+  const auto launched = stream.launched("choose", 1);
+  const Draw& d = c.draw;
+  cuda_stream(stream).launch(cuda::ChooseParams{c.logprobs.address(), c.with_text.address(),
+                                                c.penalized.address(), c.scratch.address(), c.token.address(),
+                                                d.uniform, d.temperature, d.top_p, d.min_p, d.repeat_penalty,
+                                                d.top_k, word(c.vocabulary), word(c.penalized_count)});
 }
 
 void CudaImageOps::extract_patches(Stream& stream, const PatchSource& source, Dev<float> patches) const {
