@@ -45,13 +45,12 @@ struct Stream {
   SessionHandle session;
   SamplerHandle sampler;
   std::vector<int32_t> pending;  // accepted, not yet fed
-  std::vector<float> logprobs;
   TextOutput output;
 };
 
 struct Summary {
   size_t prompt_tokens = 0, generated = 0;
-  double load_ms = 0, prompt_ms = 0, decode_ms = 0;  // prompt: up to the first token's probabilities
+  double load_ms = 0, prompt_ms = 0, decode_ms = 0;  // prompt: up to the first token
   std::string text;                                  // for JSON only: a stream takes constant memory
   bool ended = false;                                // by a token that stands for an end
   bool line_is_open = false;                         // the text shown does not end with a line end
@@ -83,7 +82,6 @@ Status open_stream(const Options& options, Stream* s, Summary* summary) {
   lsrt_sampler* sampler = nullptr;
   LSRT_TRY(from_api(lsrt_sampler_create(s->model.get(), &options.sampling, &sampler)));
   s->sampler.reset(sampler);
-  s->logprobs.resize(lsrt_model_vocabulary(s->model.get()));
   if (!options.load_state.empty()) {
     LSRT_TRY(from_api(lsrt_session_load(s->session.get(), sampler, options.load_state.c_str())));
     if (lsrt_sampler_last(sampler) >= 0) s->pending.push_back(lsrt_sampler_last(sampler));
@@ -104,27 +102,34 @@ Status open_stream(const Options& options, Stream* s, Summary* summary) {
   return Status();
 }
 
-// Feeds all pending tokens; done before every choice.
-Status feed_pending(Stream* s, lsrt_output output, size_t count) {
+// Asked between the steps of a call; user: its Progress.
+bool go_on(size_t done, size_t total, void* user) {
+  if (total > 1) static_cast<Progress*>(user)->update(done, total);
+  return !interrupted();
+}
+
+// Feeds all pending tokens; the next one, which is pending then.
+Result<int32_t> next_token(Stream* s) {
   Progress progress("reading the prompt");
-  auto step = [](size_t done, size_t total, void* user) {
-    if (total > 1) static_cast<Progress*>(user)->update(done, total);
-    return !interrupted();
-  };
-  LSRT_TRY(from_api(lsrt_session_feed(s->session.get(), s->pending.data(), count, output, s->logprobs.data(),
-                                      step, &progress)));
-  s->pending.erase(s->pending.begin(), s->pending.begin() + static_cast<std::ptrdiff_t>(count));
-  return Status();
+  int32_t token = 0;
+  LSRT_TRY(from_api(lsrt_session_next(s->session.get(), s->pending.data(), s->pending.size(),
+                                      s->sampler.get(), go_on, &progress, &token)));
+  s->pending.assign(1, token);
+  return token;
+}
+
+// Feeds all pending tokens but the last one.
+Status feed_pending(Stream* s) {
+  Progress progress("reading the prompt");
+  return from_api(lsrt_session_feed(s->session.get(), s->pending.data(), s->pending.size() - 1,
+                                    LSRT_OUTPUT_NONE, nullptr, go_on, &progress));
 }
 
 Status generate_tokens(const Options& options, Stream* s, Summary* summary) {
   Clock clock;
   while (summary->generated < options.count && !interrupted() && !output_closed()) {
-    LSRT_TRY(feed_pending(s, LSRT_OUTPUT_LAST, s->pending.size()));
+    LSRT_ASSIGN(const int32_t token, next_token(s));
     if (summary->generated == 0) summary->prompt_ms = clock.ms();
-    int32_t token = 0;
-    LSRT_TRY(from_api(lsrt_sampler_sample(s->sampler.get(), s->logprobs.data(), &token)));
-    s->pending.push_back(token);
     ++summary->generated;
     summary->ended = lsrt_token_special(s->model.get(), token);
     if (summary->ended) break;
@@ -195,7 +200,7 @@ Status generate(Options options) {
   if (!options.save_state.empty()) {
     // A prompt that Ctrl-C cut short is not in any state worth keeping.
     if (!status.ok()) return fail(Error::kCancelled, "interrupted while reading the prompt; no state saved");
-    LSRT_TRY(feed_pending(&s, LSRT_OUTPUT_NONE, s.pending.size() - 1));
+    LSRT_TRY(feed_pending(&s));
     LSRT_TRY(from_api(lsrt_session_save(s.session.get(), s.sampler.get(), options.save_state.c_str())));
   }
   return output_closed() ? Status() : print_summary(options, s, summary);

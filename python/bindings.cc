@@ -119,11 +119,9 @@ struct Model {
 
 struct Sampler {
   std::unique_ptr<lsrt_sampler, FreeWith<lsrt_sampler_free>> handle;
-  size_t vocabulary;
 
   Sampler(const Model& model, float temperature, uint32_t top_k, float top_p, float min_p,
-          float repeat_penalty, uint64_t seed)
-      : vocabulary(lsrt_model_vocabulary(model.handle.get())) {
+          float repeat_penalty, uint64_t seed) {
     lsrt_sampler_params params = lsrt_sampler_default_params();
     params.temperature = temperature, params.top_k = top_k, params.top_p = top_p, params.min_p = min_p;
     params.repeat_penalty = repeat_penalty, params.seed = seed;
@@ -133,12 +131,6 @@ struct Sampler {
   }
   void accept(const Tokens& tokens) {
     for (size_t i = 0; i < tokens.size(); ++i) lsrt_sampler_accept(handle.get(), tokens.data()[i]);
-  }
-  int32_t sample(const nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>& logprobs) {
-    if (logprobs.size() != vocabulary) throw nb::value_error("log-probabilities of another vocabulary");
-    int32_t token = 0;
-    check(lsrt_sampler_sample(handle.get(), logprobs.data(), &token));
-    return token;
   }
 };
 
@@ -169,6 +161,15 @@ struct Session {
     Floats out = make_floats({tokens.size(), vocabulary});
     run(tokens, LSRT_OUTPUT_ALL, out.data());
     return out;
+  }
+  // What follows the tokens, as the sampler chooses it.
+  int32_t next(const Tokens& tokens, Sampler& sampler) {
+    int32_t token = 0;
+    unlocked([&] {
+      return lsrt_session_next(handle.get(), tokens.data(), tokens.size(), sampler.handle.get(), no_signal,
+                               nullptr, &token);
+    });
+    return token;
   }
   void feed_none(const Tokens& tokens) { run(tokens, LSRT_OUTPUT_NONE, nullptr); }
 
@@ -247,6 +248,7 @@ NB_MODULE(_lsrt, m) {
       .def("feed_none", &Session::feed_none)
       .def("feed_last", &Session::feed_last)
       .def("feed_all", &Session::feed_all)
+      .def("next", &Session::next)
       .def("save", &Session::save, "sampler"_a.none())
       .def("load", &Session::load, "state"_a, "sampler"_a.none())
       .def("reset", [](Session& session) { check(lsrt_session_reset(session.handle.get())); })
@@ -255,7 +257,6 @@ NB_MODULE(_lsrt, m) {
   nb::class_<Sampler>(m, "Sampler")
       .def(nb::init<const Model&, float, uint32_t, float, float, float, uint64_t>())
       .def("accept", &Sampler::accept)
-      .def("sample", &Sampler::sample)
       .def_prop_ro("last", [](const Sampler& sampler) { return lsrt_sampler_last(sampler.handle.get()); });
   nb::class_<Classifier>(m, "Classifier")
       .def(nb::init<const Model&, uint32_t, uint32_t>())

@@ -244,6 +244,13 @@ LSRT_API int32_t lsrt_sampler_last(const lsrt_sampler* sampler);
  * does, but among equal ones at random. */
 LSRT_API lsrt_status lsrt_sampler_sample(lsrt_sampler* sampler, const float* logprobs, int32_t* token);
 
+/* Feeds tokens, at least one, and chooses the next: the token that lsrt_session_feed() with LSRT_OUTPUT_LAST
+ * and lsrt_sampler_sample() give, with their errors. The sampler, of the session's model, accepts it; after
+ * an error it is as before. The log-probabilities stay where they are: a device of its own chooses there. */
+LSRT_API lsrt_status lsrt_session_next(lsrt_session* session, const int32_t* tokens, size_t count,
+                                       lsrt_sampler* sampler, lsrt_progress progress, void* user,
+                                       int32_t* token);
+
 /* ---- classification: images (vil) and token sequences (encoder) */
 
 typedef struct lsrt_classifier lsrt_classifier;

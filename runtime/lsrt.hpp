@@ -198,6 +198,14 @@ class Session {
   Status feed_all(Tokens tokens, std::vector<float>* logprobs, const Progress& progress = nullptr) {
     return feed(tokens, LSRT_OUTPUT_ALL, logprobs, tokens.size, progress);
   }
+  // Feeds tokens, at least one, and chooses the next with a sampler of the same model, which accepts it.
+  Result<int32_t> next(Tokens tokens, Sampler* sampler, const Progress& progress = nullptr) {
+    int32_t token = 0;
+    const lsrt_status status =
+        lsrt_session_next(handle_.get(), tokens.data, tokens.size, of(sampler), progress ? ask : nullptr,
+                          const_cast<Progress*>(&progress), &token);
+    return {status, token};
+  }
   uint64_t position() const { return lsrt_session_position(handle_.get()); }
   Status reset() { return Status(lsrt_session_reset(handle_.get())); }
 
@@ -224,12 +232,12 @@ class Session {
  private:
   static lsrt_sampler* of(const Sampler* sampler) { return sampler ? sampler->get() : nullptr; }
 
+  static bool ask(size_t done, size_t total, void* user) noexcept {
+    return (*static_cast<const Progress*>(user))(done, total);
+  }
   Status feed(Tokens tokens, lsrt_output output, std::vector<float>* logprobs, size_t rows,
               const Progress& progress) {
     if (logprobs) logprobs->resize(rows * vocabulary_);
-    const lsrt_progress ask = [](size_t done, size_t total, void* user) noexcept {
-      return (*static_cast<const Progress*>(user))(done, total);
-    };
     return Status(lsrt_session_feed(handle_.get(), tokens.data, tokens.size, output,
                                     logprobs ? logprobs->data() : nullptr, progress ? ask : nullptr,
                                     const_cast<Progress*>(&progress)));

@@ -1,6 +1,7 @@
-// A token chosen from log-probabilities (runtime/device/ops_choose.h): the ids of runtime/text/sampler.cc. Candidates are
-// not sorted: what is cut off the ranks, and the drawn one, is where a sum over the best ones first reaches a number, and
-// that place is searched by halves. All sums are of integers, which have no order.
+// A token chosen from log-probabilities (runtime/device/ops_choose.h): the ids of runtime/text/sampler.cc.
+// Candidates are not sorted: what is cut off the ranks, and the drawn one, is where a sum over the best ones
+// first reaches a number, and that place is searched by halves. All sums are of integers, which have no
+// order.
 #include "base/token_weights.h"
 #include "kernels/cuda/row_math.h"
 
@@ -15,7 +16,7 @@ LSRT_DEVICE uint64_t key_of(double score) {
   return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
 }
 LSRT_DEVICE double score_of(uint64_t key) {
-  const uint64_t bits = key >> 63 ? key ^ uint64_t{1} << 63 : ~key;
+  const uint64_t bits = key >> 63 ? key ^ uint64_t { 1 } << 63 : ~key;
   double score;
   memcpy(&score, &bits, sizeof score);
   return score;
@@ -28,10 +29,12 @@ LSRT_DEVICE int32_t id_of(uint64_t tie) { return static_cast<int32_t>(UINT32_MAX
 struct Tally {
   uint64_t sum, least, most;
 };
-LSRT_DEVICE void note(uint64_t key, Tally* t) {
-  t->least = key < t->least ? key : t->least;
-  t->most = key > t->most ? key : t->most;
+LSRT_DEVICE void add(const Tally& other, Tally* t) {
+  t->sum += other.sum;
+  t->least = other.least < t->least ? other.least : t->least;
+  t->most = other.most > t->most ? other.most : t->most;
 }
+LSRT_DEVICE void note(uint64_t key, Tally* t) { add({0, key, key}, t); }
 
 struct ChooseShared {
   uint64_t sum[kChooseThreads], least[kChooseThreads], most[kChooseThreads];
@@ -44,21 +47,20 @@ LSRT_DEVICE uint64_t xor_lane(uint64_t x, uint32_t bits) {
   return uint64_t{high} << 32 | low;
 }
 
-// What all threads of the block have tallied with add(id, &tally), each over ids of its own: always the same ones.
-template <typename Add>
-LSRT_DEVICE Tally tally(uint32_t n, ChooseShared& s, const Add& add) {
+// What all threads of the block have tallied with count(id, &tally), each over ids of its own: always the
+// same ones.
+template <typename Count>
+LSRT_DEVICE Tally tally(uint32_t n, ChooseShared& s, const Count& count) {
   Tally own = {0, UINT64_MAX, 0};
-  for (uint32_t id = threadIdx.x; id < n; id += blockDim.x) add(id, &own);
+  for (uint32_t id = threadIdx.x; id < n; id += blockDim.x) count(id, &own);
   s.sum[threadIdx.x] = own.sum, s.least[threadIdx.x] = own.least, s.most[threadIdx.x] = own.most;
   __syncthreads();
   if (threadIdx.x < kWarp) {
     for (uint32_t i = threadIdx.x + kWarp; i < blockDim.x; i += kWarp) {
-      own.sum += s.sum[i];
-      note(s.least[i], &own), note(s.most[i], &own);
+      add({s.sum[i], s.least[i], s.most[i]}, &own);
     }
     for (uint32_t bits = kHalfWarp; bits > 0; bits /= 2) {
-      own.sum += xor_lane(own.sum, bits);
-      note(xor_lane(own.least, bits), &own), note(xor_lane(own.most, bits), &own);
+      add({xor_lane(own.sum, bits), xor_lane(own.least, bits), xor_lane(own.most, bits)}, &own);
     }
     if (threadIdx.x == 0) s.all = own;
   }
@@ -66,8 +68,9 @@ LSRT_DEVICE Tally tally(uint32_t n, ChooseShared& s, const Add& add) {
   return s.all;
 }
 
-// The key at which the sum of value(id), over those with in(id) and a key at least that, first reaches `target`, which
-// the sum of all does. *above: what others have before them, and then that plus what is above the key.
+// The key at which the sum of value(id), over those with in(id) and a key at least that, first reaches
+// `target`, which the sum of all does. *above: what others have before them, and then that plus what is above
+// the key.
 template <typename In, typename Key, typename Value>
 LSRT_DEVICE uint64_t key_reaching(uint64_t target, uint64_t* above, uint32_t n, ChooseShared& s, const In& in,
                                   const Key& key, const Value& value) {
@@ -82,12 +85,7 @@ LSRT_DEVICE uint64_t key_reaching(uint64_t target, uint64_t* above, uint32_t n, 
       if (!in(id)) return;
       const uint64_t k = key(id);
       if (k < low || k > high) return;
-      if (k > middle) {
-        t->sum += value(id);
-        t->least = k < t->least ? k : t->least;
-      } else {
-        t->most = k > t->most ? k : t->most;
-      }
+      add(k > middle ? Tally{value(id), k, 0} : Tally{0, UINT64_MAX, k}, t);
     });
     if (*above + part.sum >= target) {
       low = part.least;
@@ -134,16 +132,18 @@ LSRT_KERNEL(choose, ChooseParams, kChooseThreads) {
   // The fewest best ones of the prefix with which the sum reaches `target`.
   const auto shorten = [&](uint64_t target, const auto& value) {
     uint64_t above = 0;
-    const uint64_t key =
-        key_reaching(target, &above, n, s, in, [&](uint32_t id) { return keys[id]; }, value);
+    const uint64_t key = key_reaching(
+        target, &above, n, s, in, [&](uint32_t id) { return keys[id]; }, value);
     const uint64_t tie = key_reaching(
         target, &above, n, s, [&](uint32_t id) { return keys[id] == key && in(id); }, tie_of, value);
     prefix = {key, tie};
   };
   const auto total_weight = [&] {
-    return tally(n, s, [&](uint32_t id, Tally* t) {
-             if (in(id)) t->sum += weights[id];
-           }).sum;
+    return tally(n, s,
+                 [&](uint32_t id, Tally* t) {
+                   if (in(id)) t->sum += weights[id];
+                 })
+        .sum;
   };
 
   // The best one of the prefix with is(id), or a key of 0.

@@ -225,15 +225,15 @@ class Session:
                 raise errors.make(_ARGUMENT, "the stream went on elsewhere while this text was being generated")
             before = self._handle.position
             try:
-                logprobs = self._handle.feed_last(tokens)
+                token = self._handle.next(tokens, sampler)
             finally:
                 if self._handle.position != before:  # all of them, or after Ctrl-C the first ones
                     self._sampler = None
-            tokens = _tokens(sampler.sample(logprobs))
+            tokens = _tokens(token)
             self._sampler = sampler
-            if self._model._handle.token_special(int(tokens[0])):
+            if self._model._handle.token_special(token):
                 break
-            piece = decoder.decode(self._model._handle.token_text(int(tokens[0])))
+            piece = decoder.decode(self._model._handle.token_text(token))
             if piece:
                 yield piece
         rest = decoder.decode(b"", final=True)

@@ -35,6 +35,15 @@ Status causal_options(const Model& model, const lsrt_session_params* params, Cau
   return Status();
 }
 
+// A sampler, unless null, goes with sessions of its own model.
+Status same_model(const lsrt_session& session, const lsrt_sampler* sampler) {
+  if (!sampler || sampler->loaded == session.loaded ||
+      sampler->loaded->model->fingerprint() == session.loaded->model->fingerprint()) {
+    return {};
+  }
+  return fail(Error::kArgument, "the sampler was made for another model than the session's");
+}
+
 }  // namespace
 
 lsrt_status lsrt_tokenize(const lsrt_model* model, const char* text, size_t text_size, int32_t* tokens,
@@ -158,6 +167,21 @@ lsrt_status lsrt_session_feed(lsrt_session* session, const int32_t* tokens, size
   });
 }
 
+lsrt_status lsrt_session_next(lsrt_session* session, const int32_t* tokens, size_t count,
+                              lsrt_sampler* sampler, lsrt_progress progress, void* user, int32_t* token) {
+  return guarded([&]() -> Status {
+    LSRT_TRY(require(session, "session"));
+    LSRT_TRY(require(sampler, "sampler"));
+    LSRT_TRY(require(token, "token"));
+    if (count) LSRT_TRY(require(tokens, "tokens"));
+    LSRT_TRY(same_model(*session, sampler));
+    const auto ask = [&](size_t done) { return progress(done, count, user); };
+    LSRT_ASSIGN(*token, session->session->next(tokens, count, &sampler->sampler,
+                                               progress ? Session::Progress(ask) : Session::Progress()));
+    return Status();
+  });
+}
+
 uint64_t lsrt_session_position(const lsrt_session* session) {
   return session ? session->session->position() : 0;
 }
@@ -168,15 +192,6 @@ lsrt_status lsrt_session_reset(lsrt_session* session) {
     session->session->reset();
     return Status();
   });
-}
-
-// Unless null, a sampler is saved and loaded with a session of its own model.
-static Status same_model(const lsrt_session& session, const lsrt_sampler* sampler) {
-  if (!sampler || sampler->loaded == session.loaded ||
-      sampler->loaded->model->fingerprint() == session.loaded->model->fingerprint()) {
-    return {};
-  }
-  return fail(Error::kArgument, "the sampler was made for another model than the session's");
 }
 
 lsrt_status lsrt_session_save(lsrt_session* session, const lsrt_sampler* sampler, const char* path) {

@@ -1,5 +1,5 @@
-// A token is chosen from log-probabilities where they are, as Sampler (runtime/text/sampler.h) chooses it: the
-// same ids. Optional: to a device that shares the host's memory it is of no use.
+// A token is chosen from log-probabilities where they are, as Sampler (runtime/text/sampler.h) chooses it:
+// the same ids. Optional: to a device that shares the host's memory it is of no use.
 #pragma once
 
 #include "runtime/device/dev.h"
@@ -18,9 +18,9 @@ struct Draw {
 struct Choice {
   Draw draw;
   size_t vocabulary;
-  Dev<const float> logprobs;      // [vocabulary]
-  Dev<const uint8_t> with_text;   // [vocabulary]: 0 where an id is never chosen
-  Dev<const int32_t> penalized;   // [penalized_count]: distinct ids
+  Dev<const float> logprobs;     // [vocabulary]
+  Dev<const uint8_t> with_text;  // [vocabulary]: 0 where an id is never chosen
+  Dev<const int32_t> penalized;  // [penalized_count]: distinct ids
   size_t penalized_count;
   Dev<uint64_t> scratch;  // [2, vocabulary]
   Dev<int32_t> token;     // [1]: the choice; -1 where no id with text has a finite log-probability

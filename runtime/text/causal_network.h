@@ -83,10 +83,10 @@ class CausalNetwork {
     Dev<float> hidden;    // [rows, feed-forward width]
     Dev<float> logits;    // [rows, vocabulary]
     // Where the device chooses (Choice); else null.
-    Dev<uint8_t> with_text;       // [vocabulary]
-    Dev<int32_t> penalized;       // [vocabulary]
+    Dev<uint8_t> with_text;        // [vocabulary]
+    Dev<int32_t> penalized;        // [vocabulary]
     Dev<uint64_t> choose_scratch;  // [2, vocabulary]
-    Dev<int32_t> chosen;          // [1]
+    Dev<int32_t> chosen;           // [1]
   };
 
   explicit CausalNetwork(Backend& backend) : backend_(backend) {}

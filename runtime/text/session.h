@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/function_ref.h"
+#include "base/status.h"
 #include "runtime/text/causal_network.h"
 
 namespace lsrt {
@@ -39,10 +40,10 @@ class Session {
   Status feed(const int32_t* tokens, size_t n, Output output, float* log_probabilities,
               const Progress& progress = {});
 
-  // Feeds n tokens, at least one, and chooses the token after the last one: the one that feed() with kLast and
-  // Sampler::sample() give, and the sampler accepts it. A device that can chooses where the log-probabilities
-  // are. sampler: of the same model. Errors: those of feed() and sample(), after each of which the sampler is
-  // as before; kArgument (no tokens).
+  // Feeds n tokens, at least one, and chooses the token after the last one: the one that feed() with kLast
+  // and Sampler::sample() give, and the sampler accepts it. A device that can chooses where the
+  // log-probabilities are. sampler: of the same model. Errors: those of feed() and sample(), after each of
+  // which the sampler is as before; kArgument (no tokens).
   Result<int32_t> next(const int32_t* tokens, size_t n, Sampler* sampler, const Progress& progress = {});
 
   // Forgets everything: the next token is the first of a new stream.

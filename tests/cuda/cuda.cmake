@@ -36,7 +36,7 @@ endif()
 # The tests of kernels by the driver's launches: on the driver of tests, or on a device (scripts/gpu-check.sh).
 if(LSRT_CUDA)
   add_executable(cuda_device_test tests/cuda/driver/on_device.cc tests/cuda/cuda_causal_test.cc
-    tests/cuda/cuda_grouped_test.cc tests/cuda/cuda_rows_test.cc tests/cuda/cuda_scan_test.cc)
+    tests/cuda/cuda_choose_test.cc tests/cuda/cuda_grouped_test.cc tests/cuda/cuda_rows_test.cc tests/cuda/cuda_scan_test.cc)
   target_link_libraries(cuda_device_test PRIVATE lsrt_test_main lsrt_converter lsrt_internal lsrt_kernels lsrt_xnnpack lsrt_flags)
   add_dependencies(cuda_device_test lsrt_fake_cuda)
   lsrt_add_test(cuda_device_test cuda_device_test)

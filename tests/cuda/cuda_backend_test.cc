@@ -8,6 +8,7 @@
 
 #include "converter/random_model.h"
 #include "runtime/device/cuda/cuda.h"
+#include "runtime/text/sampler.h"
 #include "runtime/text/session.h"
 #include "tests/cuda/driver/fake_cuda.h"
 #include "tests/support/backends.h"
@@ -102,6 +103,39 @@ TEST_CASE("streams repeat what they recorded, and snapshots go both ways") {
   CHECK(alive() == 0);
 }
 
+TEST_CASE("what is chosen on the device is what the sampler chooses") {
+  auto model = convert_golden("lm-preln-rank2", "int8");
+  CausalOptions options;
+  options.max_rows = 13;
+  auto a = take(Session::create(cpu(model), options)),
+       b = take(Session::create(cuda_backend(model), options));
+  CHECK(a->memory_use().scratch_bytes < b->memory_use().scratch_bytes);
+  for (const bool filtered : {false, true}) {
+    SamplerParams params;
+    params.seed = 3;
+    if (filtered) params.top_k = 9, params.top_p = 0.9f, params.min_p = 0.01f, params.repeat_penalty = 1.5f;
+    Sampler one = take(Sampler::create(model->vocabulary, params)), other = one, fed = one;
+    std::vector<int32_t> tokens(40, 1);
+    for (int i = 0; i < 20; ++i) {
+      const int32_t token = take(a->next(tokens.data(), tokens.size(), &one));
+      REQUIRE(take(b->next(tokens.data(), tokens.size(), &other)) == token);
+      tokens.assign(1, token);
+    }
+    CHECK(a->position() == b->position());
+    // Nothing that fails has changed the sampler.
+    const int32_t wrong = -1;
+    CHECK(b->next(&wrong, 1, &other).status().code() == Error::kArgument);
+    CHECK(b->next(nullptr, 0, &other).status().code() == Error::kArgument);
+    CHECK(b->next(tokens.data(), 1, &other, [](size_t) { return false; }).status().code() ==
+          Error::kCancelled);
+    CHECK(other.state().recent == one.state().recent);
+    CHECK(std::equal(one.state().random, one.state().random + 4, other.state().random));
+    CHECK_FALSE(std::equal(one.state().random, one.state().random + 4, fed.state().random));
+  }
+  a.reset(), b.reset();
+  CHECK(alive() == 0);
+}
+
 TEST_CASE("any call of the driver may fail") {
   auto model = convert_golden("lm-preln-rank2", "int8");
   const auto run = [&]() -> Status {
@@ -109,8 +143,10 @@ TEST_CASE("any call of the driver may fail") {
     LSRT_ASSIGN(const std::unique_ptr<Session> session, Session::create(backend, CausalOptions()));
     std::vector<int32_t> tokens(3, 1);
     std::vector<float> out(3 * session->vocabulary());
+    LSRT_ASSIGN(Sampler sampler, Sampler::create(model->vocabulary, SamplerParams()));
     LSRT_TRY(session->feed(tokens.data(), 3, Session::Output::kAll, out.data()));
-    return session->feed(tokens.data(), 3, Session::Output::kAll, out.data());
+    LSRT_TRY(session->feed(tokens.data(), 3, Session::Output::kAll, out.data()));
+    return session->next(tokens.data(), 3, &sampler).status();
   };
   REQUIRE(run().ok());
   for (const char* symbol :
@@ -148,8 +184,9 @@ TEST_CASE("a step of the base shape is one graph of at most 100 launches") {
   const int plain = launches(*base, 1);
   LmParameters narrow = tiny_lm_parameters();
   narrow.layers = 12, narrow.rank = 1, narrow.chunk = narrow.block = 16;
-  auto session = stream(take(
-      Model::load_bytes(take(random_model(plan_lm(narrow, WeightSource()), Precision::kInt8)), "narrow")));
+  const std::shared_ptr<const Model> model = take(
+      Model::load_bytes(take(random_model(plan_lm(narrow, WeightSource()), Precision::kInt8)), "narrow"));
+  auto session = stream(model);
   CHECK(launches(*session, 1) == plain);
   launches(*session, 14);
   const int completing = launches(*session, 1);
@@ -157,6 +194,12 @@ TEST_CASE("a step of the base shape is one graph of at most 100 launches") {
   CHECK(plain <= 100);
   CHECK(completing <= 136);
   CHECK(launches(*session, 1) == plain);
+  // A choice is one launch more, which is not in the graph.
+  Sampler sampler = take(Sampler::create(model->vocabulary, SamplerParams()));
+  const int32_t token = 1;
+  REQUIRE(session->next(&token, 1, &sampler).ok());
+  CHECK(hook<int()>("fake_cuda_repetitions")() == 1);
+  CHECK(hook<int()>("fake_cuda_launches")() == plain + 1);
 }
 
 TEST_CASE("an error is reported once, with the launch's name, and sticks") {

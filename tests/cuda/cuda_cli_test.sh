@@ -20,7 +20,9 @@ fi
 grep -q "too old: it is of CUDA 10.2 and has no cuInit" "$work/said" || { cat "$work/said"; exit 1; }
 
 export LSRT_CUDA_LIBRARY=$build/liblsrt_fake_cuda.so
-for command in "score $work/m.lsrt $work/text" "generate $work/m.lsrt --prompt Once -n 20 --seed 1"; do
+for command in "score $work/m.lsrt $work/text" "generate $work/m.lsrt --prompt Once -n 20 --seed 1" \
+  "generate $work/m.lsrt --prompt Once -n 20 --temperature 0 --repeat-penalty 1.3" \
+  "generate $work/m.lsrt --prompt Once -n 20 --seed 2 --top-k 12 --top-p 0.9 --min-p 0.02 --repeat-penalty 1.2"; do
   "$lsrt" $command --backend cpu 2>/dev/null | grep -v " s: \|^state" >"$work/cpu"  # but times and memory
   "$lsrt" $command --backend cuda 2>/dev/null | grep -v " s: \|^state" >"$work/cuda"
   [ -s "$work/cpu" ]

@@ -65,6 +65,21 @@ TEST_CASE("barriers of rows and products") {
       1);
 }
 
+TEST_CASE("barriers of a choice") {
+  const Arrays a;
+  DeviceArray<float> logprobs(floats(const_cast<Random&>(a.random), 200, 5));
+  DeviceArray<uint8_t> with_text(200, 1);
+  DeviceArray<int32_t> penalized(std::vector<int32_t>{199, 3, 70}), token(1);
+  DeviceArray<uint64_t> scratch(400);
+  check_barriers(
+      [&] {
+        return launch_error(cuda::ChooseParams{logprobs.data(), with_text.data(), penalized.data(),
+                                               scratch.data(), token.data(), 0.5, 1, 0.9f, 0.1f, 2, 20, 200,
+                                               3});
+      },
+      4);
+}
+
 TEST_CASE("barriers of landmarks and the cls row") {
   const Arrays a;
   check_barriers(

@@ -86,6 +86,7 @@ static void test_null(void) {
   lsrt_session* session = NULL;
   CHECK(lsrt_session_create(NULL, NULL, &session) == LSRT_ERROR_ARGUMENT);
   CHECK(lsrt_session_feed(NULL, &token, 1, LSRT_OUTPUT_NONE, NULL, NULL, NULL) == LSRT_ERROR_ARGUMENT);
+  CHECK(lsrt_session_next(NULL, &token, 1, NULL, NULL, NULL, &token) == LSRT_ERROR_ARGUMENT);
   CHECK(lsrt_session_reset(NULL) == LSRT_ERROR_ARGUMENT);
   CHECK(lsrt_session_save(NULL, NULL, "x") == LSRT_ERROR_ARGUMENT);
   CHECK(lsrt_session_load(NULL, NULL, "x") == LSRT_ERROR_ARGUMENT);
@@ -284,6 +285,48 @@ static void test_sampler(const lsrt_model* model) {
   lsrt_sampler_free(sampler);
 }
 
+static bool never(size_t done, size_t total, void* user) {
+  (void)done, (void)total, (void)user;
+  return false;
+}
+
+/* The next token in one call is the one of two. */
+static void test_next(const lsrt_model* model) {
+  lsrt_session *one = NULL, *two = NULL;
+  lsrt_sampler *sampler = NULL, *same = NULL;
+  lsrt_sampler_params params = lsrt_sampler_default_params();
+  params.repeat_penalty = 1.5f;
+  CHECK(lsrt_session_create(model, NULL, &one) == LSRT_OK);
+  CHECK(lsrt_session_create(model, NULL, &two) == LSRT_OK);
+  CHECK(lsrt_sampler_create(model, &params, &sampler) == LSRT_OK);
+  CHECK(lsrt_sampler_create(model, &params, &same) == LSRT_OK);
+  int32_t tokens[40], fed = 0;
+  for (int i = 0; i < 40; ++i) tokens[i] = 4 + i * 7 % (VOCABULARY - 4);
+  size_t count = 40;
+  float logprobs[VOCABULARY];
+  for (int i = 0; i < 20; ++i) {
+    int32_t token = -1;
+    CHECK(lsrt_session_feed(two, tokens, count, LSRT_OUTPUT_LAST, logprobs, NULL, NULL) == LSRT_OK);
+    CHECK(lsrt_sampler_sample(same, logprobs, &fed) == LSRT_OK);
+    CHECK(lsrt_session_next(one, tokens, count, sampler, NULL, NULL, &token) == LSRT_OK);
+    CHECK(token == fed && lsrt_sampler_last(sampler) == token);
+    tokens[0] = token, count = 1;
+  }
+  CHECK(lsrt_session_position(one) == 59);
+  int32_t token = -7;
+  const int32_t wrong = VOCABULARY;
+  CHECK(lsrt_session_next(one, tokens, 0, sampler, NULL, NULL, &token) == LSRT_ERROR_ARGUMENT);
+  CHECK(lsrt_session_next(one, &wrong, 1, sampler, NULL, NULL, &token) == LSRT_ERROR_ARGUMENT);
+  CHECK(lsrt_session_next(one, tokens, 1, NULL, NULL, NULL, &token) == LSRT_ERROR_ARGUMENT);
+  CHECK(lsrt_session_next(one, tokens, 1, sampler, NULL, NULL, NULL) == LSRT_ERROR_ARGUMENT);
+  CHECK(lsrt_session_next(one, tokens, 1, sampler, never, NULL, &token) == LSRT_ERROR_CANCELLED);
+  CHECK(token == -7 && lsrt_sampler_last(sampler) == fed && lsrt_session_position(one) == 59);
+  lsrt_session_free(one);
+  lsrt_session_free(two);
+  lsrt_sampler_free(sampler);
+  lsrt_sampler_free(same);
+}
+
 /* Saved and loaded in memory and files, between sessions of other batches and threads and kernel sets. */
 static void test_states(const lsrt_model* model) {
   lsrt_session_params params = lsrt_session_default_params();
@@ -394,6 +437,7 @@ int main(void) {
   test_budget(model);
   test_tokens(model);
   test_sampler(model);
+  test_next(model);
   test_states(model);
   test_null_arguments(model);
   test_session(model); /* frees it */

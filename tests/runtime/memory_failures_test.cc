@@ -33,8 +33,8 @@ struct Handles {
   }
 };
 
-// Load, create, feed, sample, save and load; the first status that is not LSRT_OK. Allocates nothing of its
-// own.
+// Load, create, feed, sample (in one call, too), save and load; the first status that is not LSRT_OK.
+// Allocates nothing of its own.
 lsrt_status life(const std::string& model_path, const std::string& state_path, uint32_t threads) {
   static unsigned char buffer[1 << 16];
   Handles h;
@@ -61,6 +61,7 @@ lsrt_status life(const std::string& model_path, const std::string& state_path, u
   then([&] { return lsrt_session_save(h.session, h.sampler, state_path.c_str()); });
   then([&] { return lsrt_session_load(h.other, h.restored, state_path.c_str()); });
   then([&] { return lsrt_session_feed(h.other, &token, 1, LSRT_OUTPUT_LAST, logprobs, nullptr, nullptr); });
+  then([&] { return lsrt_session_next(h.other, &token, 1, h.restored, nullptr, nullptr, &token); });
   then([&] { return lsrt_session_reset(h.session); });
   return status;
 }

@@ -161,6 +161,7 @@ unsigned call_all(Arguments* a) {
   EVERY_WAY(lsrt_session_plan);
   EVERY_WAY(lsrt_session_create);
   EVERY_WAY(lsrt_session_feed);
+  EVERY_WAY(lsrt_session_next);
   EVERY_WAY(lsrt_session_position);
   EVERY_WAY(lsrt_session_reset);
   EVERY_WAY(lsrt_session_save);
