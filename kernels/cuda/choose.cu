@@ -101,7 +101,8 @@ struct Prefix {
   uint64_t key, tie;
 };
 
-LSRT_KERNEL(choose, ChooseParams, kChooseThreads) {
+LSRT_KERNEL(choose, ChooseParams, 1024) {
+  static_assert(kChooseThreads == 1024, "of this kernel");
   LSRT_SHARED(ChooseShared, s);
   const uint32_t n = p.vocabulary;
   uint64_t* const keys = p.scratch;
