@@ -36,7 +36,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.dict_path = checkpoint.parent_path() / "dict.txt";
   if (text.size() < rest.size()) {
     lsrt_fuzz::Front more(front.data() + text.size() + 1, rest.size() - text.size() - 1);
-    options.block = more.take<uint32_t>(), options.memory = more.take<uint32_t>();
+    // Options are the caller's, who may wait for tables of millions of tokens; a test does not.
+    const auto bounded = [](uint32_t tokens) { return tokens > kMaxStreamTokens ? tokens : tokens % 65536; };
+    options.block = bounded(more.take<uint32_t>()), options.memory = bounded(more.take<uint32_t>());
     const auto flags = more.take<uint8_t>();
     options.labels.assign(flags % 16, "label");
     if (flags & 16) options.dict_path.clear();
