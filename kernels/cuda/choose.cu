@@ -47,24 +47,30 @@ LSRT_DEVICE uint64_t xor_lane(uint64_t x, uint32_t bits) {
   return uint64_t{high} << 32 | low;
 }
 
+// Joins what each thread has into s->all. All threads of the block come.
+LSRT_DEVICE_CALLED void join(uint64_t sum, uint64_t least, uint64_t most, ChooseShared* s) {
+  s->sum[threadIdx.x] = sum, s->least[threadIdx.x] = least, s->most[threadIdx.x] = most;
+  __syncthreads();
+  if (threadIdx.x < kWarp) {
+    Tally own = {sum, least, most};
+    for (uint32_t i = threadIdx.x + kWarp; i < blockDim.x; i += kWarp) {
+      add({s->sum[i], s->least[i], s->most[i]}, &own);
+    }
+    for (uint32_t bits = kHalfWarp; bits > 0; bits /= 2) {
+      add({xor_lane(own.sum, bits), xor_lane(own.least, bits), xor_lane(own.most, bits)}, &own);
+    }
+    if (threadIdx.x == 0) s->all = own;
+  }
+  __syncthreads();
+}
+
 // What all threads of the block have tallied with count(id, &tally), each over ids of its own: always the
 // same ones.
 template <typename Count>
 LSRT_DEVICE Tally tally(uint32_t n, ChooseShared& s, const Count& count) {
   Tally own = {0, UINT64_MAX, 0};
   for (uint32_t id = threadIdx.x; id < n; id += blockDim.x) count(id, &own);
-  s.sum[threadIdx.x] = own.sum, s.least[threadIdx.x] = own.least, s.most[threadIdx.x] = own.most;
-  __syncthreads();
-  if (threadIdx.x < kWarp) {
-    for (uint32_t i = threadIdx.x + kWarp; i < blockDim.x; i += kWarp) {
-      add({s.sum[i], s.least[i], s.most[i]}, &own);
-    }
-    for (uint32_t bits = kHalfWarp; bits > 0; bits /= 2) {
-      add({xor_lane(own.sum, bits), xor_lane(own.least, bits), xor_lane(own.most, bits)}, &own);
-    }
-    if (threadIdx.x == 0) s.all = own;
-  }
-  __syncthreads();
+  join(own.sum, own.least, own.most, &s);
   return s.all;
 }
 

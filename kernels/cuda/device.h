@@ -9,6 +9,8 @@
 #ifdef __CUDACC__
 
 #define LSRT_DEVICE __device__ __forceinline__
+// What a kernel has once, however often it is called.
+#define LSRT_DEVICE_CALLED static __device__ __noinline__
 // A kernel of kernels.inc: threads is the most of a block.
 #define LSRT_KERNEL(name, Params, threads) \
   extern "C" __global__ void __launch_bounds__(threads, 1) lsrt_##name(const Params p)

@@ -109,7 +109,6 @@ TEST_CASE("what is chosen on the device is what the sampler chooses") {
   options.max_rows = 13;
   auto a = take(Session::create(cpu(model), options)),
        b = take(Session::create(cuda_backend(model), options));
-  CHECK(a->memory_use().scratch_bytes < b->memory_use().scratch_bytes);
   for (const bool filtered : {false, true}) {
     SamplerParams params;
     params.seed = 3;

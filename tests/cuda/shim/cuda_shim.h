@@ -95,6 +95,7 @@ inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int atomicAdd(int* p, int v) { return ::emulation::atomic_add(p, v); }
 
 #define LSRT_DEVICE inline
+#define LSRT_DEVICE_CALLED inline
 #define LSRT_KERNEL(name, Params, threads) void lsrt_##name(const Params& p)
 #define LSRT_SHARED(T, name)    \
   static int name##_place = -1; \
