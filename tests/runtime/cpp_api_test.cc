@@ -61,6 +61,10 @@ TEST_CASE("C++: text") {
   const int32_t next = sampler.sample(last).or_throw();
   CHECK(sampler.sample(all).or_throw() == next);
   CHECK(sampler.last() == next);
+  api::Session other = model.session().or_throw();
+  CHECK(other.next(tokens, &sampler).or_throw() == next);
+  CHECK_FALSE(other.next(tokens, &sampler, [](size_t, size_t) { return false; }).ok());
+  CHECK_FALSE(other.next(tokens, nullptr).ok());
 
   // A state in a file and in memory goes on as the stream does.
   const lsrt_test::TemporaryFolder folder;
