@@ -16,10 +16,12 @@ namespace {
 using flatbuffers::Offset;
 
 constexpr char kEmbedding[] = "in_emb.weight";
-constexpr uint32_t kDefaultBlock = 256;          // tokens: what the authors evaluate with
-constexpr uint32_t kGoldenTokens = 64;           // after the first block
-constexpr uint64_t kMaxTableElements = 1 << 30;  // of the positions of one layer
-constexpr size_t kGoldenOutputs = 1 << 18;       // log-probabilities that a model file stores at most
+constexpr uint32_t kDefaultBlock = 256;  // tokens: what the authors evaluate with
+constexpr uint32_t kGoldenTokens = 64;   // after the first block
+// Positions of summaries take memory, and the check time, by numbers of the configuration alone. So they are
+// bounded by what the file has: its weights, and a few megabytes. Sessions may be given more memory.
+constexpr uint64_t kTableElements = 1 << 22;
+constexpr size_t kGoldenOutputs = 1 << 18;  // log-probabilities that a model file stores at most
 
 std::string layer_name(uint32_t layer) { return "layers." + std::to_string(layer) + "."; }
 
@@ -163,8 +165,8 @@ Result<LmParameters> read_parameters(const TensorSource& source, const FamilyOpt
 }
 
 // Relations that no single tensor shows.
-Status check(const LmParameters& p, const std::string& path) {
-  const char* name = path.c_str();
+Status check(const LmParameters& p, const TensorSource& checkpoint) {
+  const char* name = checkpoint.path().c_str();
   if (p.d % p.heads != 0 || p.d % 2 != 0) {
     return fail(Error::kCheckpoint, "%s: d_model %u is not even or not a multiple of n_head %u", name, p.d,
                 p.heads);
@@ -181,14 +183,18 @@ Status check(const LmParameters& p, const std::string& path) {
                 name, p.memory, p.block, p.chunk);
   }
   const uint64_t summaries = (uint64_t{p.memory} + p.block) / p.chunk * p.rank;
-  if (uint64_t{p.heads} * p.rank > kMaxWidth || summaries * p.d > kMaxTableElements) {
-    return fail(Error::kUnsupported,
-                "%s: chunk_rank %u: %u heads make %llu weights of a chunk, at most %u are supported, and "
-                "memory and block "
-                "%llu summaries, at most %llu",
-                name, p.rank, p.heads, static_cast<unsigned long long>(uint64_t{p.heads} * p.rank), kMaxWidth,
-                static_cast<unsigned long long>(summaries),
-                static_cast<unsigned long long>(kMaxTableElements / p.d));
+  uint64_t weights = 0;
+  for (const SourceTensor& tensor : checkpoint.tensors()) weights += static_cast<uint64_t>(tensor.count());
+  const uint64_t most = (kTableElements + weights) / (uint64_t{p.layers} * p.d);
+  if (uint64_t{p.heads} * p.rank > kMaxWidth || summaries > most) {
+    return fail(
+        Error::kUnsupported,
+        "%s: chunk_rank %u: %u heads make %llu weights of a chunk, at most %u are supported, and "
+        "memory and block "
+        "%llu summaries, at most %llu for %llu weights; choose a smaller --memory: a session can be given more",
+        name, p.rank, p.heads, static_cast<unsigned long long>(uint64_t{p.heads} * p.rank), kMaxWidth,
+        static_cast<unsigned long long>(summaries), static_cast<unsigned long long>(most),
+        static_cast<unsigned long long>(weights));
   }
   if (p.memory > kMaxStreamTokens || p.block > kMaxStreamTokens) {
     return fail(Error::kArgument, "%s: the memory of %u or the block of %u tokens is over %u", name, p.memory,
@@ -275,7 +281,7 @@ Result<ModelPlan> plan_lm(const TensorSource& checkpoint, const std::string& pre
                           const FamilyOptions& options) {
   const WeightSource source{&checkpoint, prefix};
   LSRT_ASSIGN(LmParameters parameters, read_parameters(checkpoint, options));
-  LSRT_TRY(check(parameters, checkpoint.path()));
+  LSRT_TRY(check(parameters, checkpoint));
   LSRT_ASSIGN(parameters.vocabulary, read_vocabulary(source, options.dict_path));
   const std::vector<uint32_t> shape = {static_cast<uint32_t>(parameters.vocabulary.size()), parameters.d};
   LSRT_TRY(source.check(kEmbedding, shape));

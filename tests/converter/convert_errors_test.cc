@@ -169,6 +169,8 @@ TEST_CASE("hyper-parameters beyond what can be computed") {
           "65536 heads make 4294967296 weights");
   refused({{"mem_len", 1 << 24}, {"chunk_size", 1}, {"chunk_rank", 16}, {"window_len", 1}},
           Error::kUnsupported, "summaries, at most ");
+  // Tables of many times the weights.
+  refused({{"mem_len", 1 << 20}}, Error::kUnsupported, "choose a smaller --memory");
 
   Case vision("vil-4stage");
   for (const char* arch :
