@@ -21,12 +21,8 @@ inline void plan_and_write(const TensorSource& source, const FamilyOptions& opti
   struct {
     bool (*recognise)(const TensorSource&, std::string*);
     Result<ModelPlan> (*plan)(const TensorSource&, const std::string&, const FamilyOptions&);
-  } const families[] = {{is_lm, plan_lm},
-                        {is_encoder, plan_encoder},
-                        {is_mamba, plan_mamba},
-                        {is_vil, plan_vil},
-                        {is_longformer, plan_longformer},
-                        {is_gfnet, plan_gfnet}};
+  } const families[] = {{is_lm, plan_lm},   {is_encoder, plan_encoder},       {is_mamba, plan_mamba},
+                        {is_vil, plan_vil}, {is_longformer, plan_longformer}, {is_gfnet, plan_gfnet}};
   for (const auto& family : families) {
     std::string prefix;
     if (!family.recognise(source, &prefix)) continue;
@@ -45,6 +41,24 @@ inline void plan_and_write(const TensorSource& source, const FamilyOptions& opti
   }
 }
 
+// Reads every tensor, up to a million elements in all: many may be views of one storage. Whether there were
+// no more.
+inline bool read_tensors(const TensorSource& source) {
+  size_t elements = 0;
+  for (const SourceTensor& tensor : source.tensors()) {
+    require(source.find(tensor.name) == &tensor, "every tensor is found by its name");
+    if ((elements += tensor.count()) > (1 << 20)) return false;
+    const auto values = source.read(tensor);
+    if (values.ok())
+      require(values.value().size() == static_cast<size_t>(tensor.count()), "all elements are read");
+    const auto integers = source.read_integers(tensor);
+    if (integers.ok())
+      require(integers.value().size() == static_cast<size_t>(tensor.count()), "all integers are");
+    require(source.same(tensor, tensor), "a tensor is the same as itself");
+  }
+  return true;
+}
+
 inline void read_checkpoint(const uint8_t* data, size_t size) {
   const auto opened = TensorSource::read(Bytes{"fuzz", data, size});
   if (!opened.ok()) {
@@ -53,19 +67,11 @@ inline void read_checkpoint(const uint8_t* data, size_t size) {
   }
   const TensorSource& source = *opened.value();
   require(source.metadata().is_object(), "metadata is an object");
-  size_t elements = 0;  // of many views of one storage
   for (const SourceTensor& tensor : source.tensors()) {
     require(static_cast<uint64_t>(tensor.count()) <= size,
             "no tensor has more elements than its file has bytes");
-    require(source.find(tensor.name) != nullptr, "every tensor is found by its name");
-    if ((elements += tensor.count()) > (1 << 20)) return;
-    const auto values = source.read(tensor);
-    if (values.ok())
-      require(values.value().size() == static_cast<size_t>(tensor.count()), "all elements are read");
-    const auto integers = source.read_integers(tensor);
-    if (integers.ok())
-      require(integers.value().size() == static_cast<size_t>(tensor.count()), "all integers are");
   }
+  if (!read_tensors(source)) return;
   FamilyOptions options;
   options.dict_path = LSRT_TEST_DATA "/golden/lm-rank0/dict.txt";
   plan_and_write(source, options);

@@ -26,7 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                          "falcon-mamba-hf",
                                          "longformer-absolute-pad/checkpoint.pth",
                                          "longformer-exact-2global-unshared/checkpoint.pth",
-                                         "longformer-relative/checkpoint.pth"};
+                                         "longformer-relative/checkpoint.pth",
+                                         "gfnet/checkpoint.pth",
+                                         "gfnet-pyramid/checkpoint.pth"};
   lsrt_fuzz::Front front(data, size);
   const std::filesystem::path checkpoint =
       std::filesystem::path(LSRT_TEST_DATA "/golden") / kGoldens[front.take<uint8_t>() % std::size(kGoldens)];

@@ -18,7 +18,7 @@ CHECKPOINTS = [
     "lm-rank0", "encoder-rank0", "vil-rank0", "lm-preln-rank2", "lra-dual", "vil-3stage-odd-window-ape",
     "lm-postln-relu-bias", "lra-conv-cls", "mamba1-hf", "lra-listops", "mamba1-original", "mamba2-hf",
     "mamba2-original-groups", "falcon-mamba-hf", "longformer-absolute-pad", "longformer-exact-2global-unshared",
-    "longformer-relative"]
+    "longformer-relative", "gfnet", "gfnet-pyramid"]
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -204,7 +204,7 @@ def configs():
     def changed(checkpoint, **changes):
         return seed(checkpoint, golden(checkpoint, **changes))
 
-    rank0, rank2, plain, dual, tied, vil, vil_ape, long = 0, 3, 1, 4, 9, 2, 5, 16
+    rank0, rank2, plain, dual, tied, vil, vil_ape, long, gfnet = 0, 3, 1, 4, 9, 2, 5, 16, 17
     mamba1, mamba2, grouped = 8, 11, 12
     arch = golden(vil)["arch"]
     write("config", {
@@ -247,6 +247,8 @@ def configs():
         "vil-other-crop": changed(vil, crop=16),
         "vil-other-classes": changed(vil, num_classes=7),
         "vil-classes": changed(vil, classes=["a", "b"]),
+        "gfnet-labels": seed(gfnet, {"classes": ["a", "b"]}),
+        "gfnet-small-resize": seed(gfnet, {"resize": 1}),
         "longformer-edges": changed(long, exact=1),
         "longformer-torus": changed(long, exact=-1),
         "longformer-edges-unknown": changed(long, exact=2),

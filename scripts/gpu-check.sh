@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that a machine with an NVIDIA GPU can tell about the CUDA backend, as a report to send back: kernels and
+# What a machine with an NVIDIA GPU can tell about the CUDA backend, as a report to send back: kernels and
 # goldens against the CPU, compute-sanitizer where it is installed, speed, and what was expected of it.
 #
 #   scripts/gpu-check.sh [BUILD]     a build folder with the backend (built in build-cuda if none is named)

@@ -180,14 +180,7 @@ Result<ModelPlan> plan_gfnet(const TensorSource& checkpoint, const std::string& 
   p.size = p.stages[0].grid * p.stages[0].patch;
   LSRT_ASSIGN(p.resize, config.count("resize", p.size, 2 * kMaxImageSize, gfnet_resize(p.size)));
   p.classes = source.extent("head.weight", 0);
-  p.labels = options.labels;
-  if (p.labels.empty()) {
-    LSRT_ASSIGN(p.labels, config.texts("classes"));
-  }
-  if (!p.labels.empty() && p.labels.size() != p.classes) {
-    return fail(Error::kCheckpoint, "%s: %zu labels, but the model has %u classes", checkpoint.path().c_str(),
-                p.labels.size(), p.classes);
-  }
+  LSRT_ASSIGN(p.labels, image_labels(options, config, p.classes, checkpoint.path()));
   return plan_gfnet(p, source);
 }
 

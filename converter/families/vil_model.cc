@@ -135,10 +135,6 @@ Status check_sizes(const VilParameters& p, const std::string& path) {
     return fail(Error::kCheckpoint, "%s: resize %u is smaller than the image size %u", path.c_str(), p.resize,
                 p.size);
   }
-  if (!p.labels.empty() && p.labels.size() != p.classes) {
-    return fail(Error::kCheckpoint, "%s: %zu labels, but the model has %u classes", path.c_str(),
-                p.labels.size(), p.classes);
-  }
   return {};
 }
 
@@ -159,6 +155,19 @@ std::vector<Array> image_golden_inputs(uint32_t size) {
   image.bytes.resize(pixels.size() * sizeof(float));
   std::memcpy(image.bytes.data(), pixels.data(), image.bytes.size());
   return {image};
+}
+
+Result<std::vector<std::string>> image_labels(const FamilyOptions& options, const Config& config,
+                                              uint32_t classes, const std::string& path) {
+  std::vector<std::string> labels = options.labels;
+  if (labels.empty()) {
+    LSRT_ASSIGN(labels, config.texts("classes"));
+  }
+  if (!labels.empty() && labels.size() != classes) {
+    return fail(Error::kCheckpoint, "%s: %zu labels, but the model has %u classes", path.c_str(),
+                labels.size(), classes);
+  }
+  return labels;
 }
 
 Offset<fb::ImageInput> describe_image_input(ModelBuilder& b, uint32_t size, uint32_t resize) {
@@ -226,11 +235,8 @@ Result<VilParameters> vil_parameters(const WeightSource& source, const Config& c
     p.eps = static_cast<float>(eps);
   }
   LSRT_ASSIGN(p.average_pool, config.boolean("avg_pool", false));
-  p.labels = options.labels;
-  if (p.labels.empty()) {
-    LSRT_ASSIGN(p.labels, config.texts("classes"));
-  }
   LSRT_TRY(check_sizes(p, checkpoint.path()));
+  LSRT_ASSIGN(p.labels, image_labels(options, config, p.classes, checkpoint.path()));
   return p;
 }
 

@@ -31,6 +31,10 @@ Result<VilParameters> vil_parameters(const WeightSource& source, const Config& c
 // What all models of images share. An image for the golden: waves of several lengths in three colours, in the
 // range of normalised photographs.
 std::vector<Array> image_golden_inputs(uint32_t size);
+// One of each class or none: given, else of the configuration. Errors: kCheckpoint (another number; not
+// texts).
+Result<std::vector<std::string>> image_labels(const FamilyOptions& options, const Config& config,
+                                              uint32_t classes, const std::string& path);
 // ImageNet's mean and deviation.
 flatbuffers::Offset<fb::ImageInput> describe_image_input(ModelBuilder& b, uint32_t size, uint32_t resize);
 
