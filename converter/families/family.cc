@@ -4,6 +4,12 @@
 
 namespace lsrt {
 
+uint32_t golden_positions(size_t vocabulary_size, size_t tokens) {
+  constexpr size_t kMost = 1 << 18;
+  const size_t fitting = kMost / std::max<size_t>(vocabulary_size, 1);
+  return static_cast<uint32_t>(std::clamp<size_t>(fitting, 1, tokens));
+}
+
 bool find_prefix(const TensorSource& source, std::string_view suffix,
                  const std::vector<std::string>& witnesses, std::string* prefix) {
   for (const SourceTensor& tensor : source.tensors()) {

@@ -48,6 +48,10 @@ struct FamilyOptions {
   std::vector<std::string> labels;
 };
 
+// Of a language model: how many of the last `tokens` outputs are stored, so that a large vocabulary does not
+// make a large file: at most 2^18 log-probabilities, at least one output.
+uint32_t golden_positions(size_t vocabulary_size, size_t tokens);
+
 // How checkpoints are recognised: the first prefix that makes a name of `suffix` and of one of the witnesses.
 // False: there is none.
 bool find_prefix(const TensorSource& source, std::string_view suffix,

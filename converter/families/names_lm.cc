@@ -21,7 +21,6 @@ constexpr uint32_t kGoldenTokens = 64;   // after the first block
 // Positions of summaries take memory, and the check time, by numbers of the configuration alone. So they are
 // bounded by what the file has: its weights, and a few megabytes. Sessions may be given more memory.
 constexpr uint64_t kTableElements = 1 << 22;
-constexpr size_t kGoldenOutputs = 1 << 18;  // log-probabilities that a model file stores at most
 
 std::string layer_name(uint32_t layer) { return "layers." + std::to_string(layer) + "."; }
 
@@ -272,8 +271,7 @@ ModelPlan plan_lm(const LmParameters& parameters, const WeightSource& source) {
   plan.source = source;
   plan.describe = [parameters](ModelBuilder& builder) { return describe(builder, parameters); };
   plan.golden_inputs = [parameters] { return golden_inputs(parameters); };
-  const size_t positions = kGoldenOutputs / std::max<size_t>(parameters.vocabulary.size(), 1);
-  plan.golden_positions = static_cast<uint32_t>(std::clamp<size_t>(positions, 1, kGoldenTokens));
+  plan.golden_positions = golden_positions(parameters.vocabulary.size(), kGoldenTokens);
   return plan;
 }
 

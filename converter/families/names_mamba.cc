@@ -16,7 +16,6 @@ using flatbuffers::Offset;
 constexpr char kFirstLayer[] = "backbone.layers.0.mixer.A_log";
 constexpr char kHead[] = "lm_head.weight";
 constexpr uint32_t kGoldenTokens = 96;
-constexpr size_t kGoldenOutputs = 1 << 18;  // log-probabilities that a model file stores at most
 
 std::string layer_name(uint32_t layer) { return "backbone.layers." + std::to_string(layer) + "."; }
 const char* embedding_name(bool plural) {
@@ -299,8 +298,7 @@ ModelPlan plan_mamba(const MambaParameters& parameters, const WeightSource& sour
   plan.source = source;
   plan.describe = [parameters](ModelBuilder& builder) { return describe(builder, parameters); };
   plan.golden_inputs = [parameters] { return golden_inputs(parameters); };
-  const size_t positions = kGoldenOutputs / std::max<size_t>(parameters.vocabulary_size, 1);
-  plan.golden_positions = static_cast<uint32_t>(std::clamp<size_t>(positions, 1, kGoldenTokens));
+  plan.golden_positions = golden_positions(parameters.vocabulary_size, kGoldenTokens);
   return plan;
 }
 
