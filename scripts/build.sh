@@ -3,8 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset=$1
+preset=${1:?a preset of CMakePresets.json, as release}
 case $preset in
+  -*) sed -n 2p "$0" | cut -c3-; exit 2 ;;
   release | ci) folder=build ;;
   aarch64-qemu) folder=build-aarch64 ;;
   *) folder=build-$preset ;;

@@ -16,9 +16,11 @@ Result<const Driver*> load_once() {
   const char* chosen = std::getenv("LSRT_CUDA_LIBRARY");
   const bool is_chosen = chosen && *chosen;
   void* library = dlopen(is_chosen ? chosen : "libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+#if defined(__aarch64__)
   if (!library && !is_chosen) {  // where Jetson has it
     library = dlopen("/usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   }
+#endif
   if (!library) return fail(Error::kUnsupported, "there is no CUDA driver: %s", dlerror());
   const char* missing = nullptr;
 #define LSRT_CUDA_LOAD(name, symbol, parameters)                         \
