@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Measures lsrt beside what one would use instead, in one run on one machine, and draws the pictures of the README.
 
-usage: scripts/benchmark.py WORKDIR [--lsrt build/lsrt] [--llama LLAMA_BENCH --gguf FILE] [--images VIL_PEERS.py --onnx FILE]
+usage: scripts/benchmark.py WORKDIR [--lsrt build/lsrt] [--llama LLAMA_BENCH --gguf FILE --gguf-mamba FILE]
+                            [--images VIL_PEERS.py --onnx FILE] [--linear build/linear_bench]
                             [--books build/books-lm.lsrt] [--depths 0,1024,...] [--long-depths ...] [--threads 1,2]
 
-Writes WORKDIR/results.json after every measurement and, with matplotlib, docs/images.svg; scripts/plot_context.py draws the
-text side, with --peer WORKDIR/results.json.
+Writes docs/benchmarks/MACHINE.json after every measurement and, with matplotlib, docs/images.svg; scripts/plot_context.py
+draws the text side, with --peer docs/benchmarks/MACHINE.json.
 A peer that is not given is left out, aloud. Every process runs alone; ours and the peer's take turns.
 
   llama.cpp   llama-bench with a full-attention model equal in size to the enwik8 base shape (38 M parameters, Q8_0)
+              and, of Mamba-130m (Q8_0), with a state that is constant, too
+  XNNPACK     build/linear_bench, which times it and every kernel set of this machine on the same linear layers
   images      a script that prints "name  min_ms  median_ms" lines for THREADS on an ONNX file of ViL-LS medium-224
 """
 import argparse
@@ -61,9 +64,9 @@ def bench(args, target, threads, depth=None, prompt=0, generate=0, repetitions=3
     return {**json.loads(out), "peak_rss_bytes": rss}
 
 
-def llama(args, threads, depth, prompt, generate):
+def llama(args, model, threads, depth, prompt, generate):
     """tokens per second of prompt and decode, and peak resident bytes."""
-    out, rss, _ = run([args.llama, "-m", args.gguf, "-t", str(threads), "-p", str(prompt), "-n", str(generate),
+    out, rss, _ = run([args.llama, "-m", model, "-t", str(threads), "-p", str(prompt), "-n", str(generate),
                        "-d", str(depth), "-r", "3", "-o", "json"])
     speeds = {"prompt" if t["n_prompt"] else "decode": t["avg_ts"] for t in json.loads(out)}
     return {**speeds, "peak_rss_bytes": rss}
@@ -80,9 +83,38 @@ def measure_text(args, results):
                 row[r["test"]] = r["n"] / r["min_ms"] * 1e3
                 row[r["test"] + "_median"] = r["per_second"]
             if args.llama and depth <= args.llama_most:
-                row["llama"] = llama(args, threads, depth, 512, 32)
+                row["llama"] = llama(args, args.gguf, threads, depth, 512, 32)
             rows.append(row)
             yield
+
+
+def measure_mamba(args, results):
+    rows = results.setdefault("mamba", [])
+    for threads in args.threads:
+        ours = bench(args, ["--arch", "mamba-130m"], threads, 0, 512, 32)
+        peer = llama(args, args.gguf_mamba, threads, 0, 512, 32) if args.llama and args.gguf_mamba else None
+        again = bench(args, ["--arch", "mamba-130m"], threads, 0, 512, 32)
+        row = {"threads": threads, "peak_rss_bytes": ours["peak_rss_bytes"], "isa": ours["isa"]}
+        for one, two in zip(ours["results"], again["results"]):
+            row[one["test"]] = one["n"] / min(one["min_ms"], two["min_ms"]) * 1e3
+            row[one["test"] + "_median"] = max(one["per_second"], two["per_second"])
+        rows.append({**row, "llama": peer} if peer else row)
+        yield
+
+
+def measure_linear(args, results):
+    """Whole linear layers, one thread: the best of 40 short runs, in random order, of each shape on XNNPACK and on our sets."""
+    if not args.linear:
+        return
+    out, _, _ = run([args.linear, "--benchmark_repetitions=40", "--benchmark_min_time=0.01", "--benchmark_format=json",
+                     "--benchmark_enable_random_interleaving=true"])
+    best = {}
+    for one in json.loads(out)["benchmarks"]:
+        if one["run_type"] == "iteration":
+            name, shape = one["run_name"].split("/", 1)
+            best.setdefault(shape, {}).setdefault(name, []).append(one["real_time"])
+    results["linear_ns"] = [{"shape": shape, **{name: min(times) for name, times in of.items()}} for shape, of in best.items()]
+    yield
 
 
 def measure_long(args, results):
@@ -136,8 +168,9 @@ def main():
     parser.add_argument("workdir")
     parser.add_argument("--lsrt", default=os.path.join(ROOT, "build", "lsrt"))
     parser.add_argument("--books", default=os.path.join(ROOT, "build", "books-lm.lsrt"))
-    parser.add_argument("--llama"), parser.add_argument("--gguf")
+    parser.add_argument("--llama"), parser.add_argument("--gguf"), parser.add_argument("--gguf-mamba")
     parser.add_argument("--images"), parser.add_argument("--onnx")
+    parser.add_argument("--linear", help="build/linear_bench, which a build with XNNPACK has")
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--depths", type=numbers, default=[0, 1024, 4096, 8192, 16384, 65536])
     parser.add_argument("--llama-most", type=int, default=16384, help="deepest context to take llama.cpp to")
@@ -152,11 +185,11 @@ def main():
     if args.draw_only:
         results = json.load(open(path))
     else:
-        for peer in ("llama", "images"):
+        for peer in ("llama", "gguf_mamba", "images", "linear"):
             if not getattr(args, peer):
-                print(f"benchmark.py: no --{peer}: that peer is left out", flush=True)
+                print(f"benchmark.py: no --{peer.replace('_', '-')}: that peer is left out", flush=True)
         results = dict(here)
-        for part in (measure_text, measure_images, measure_long):
+        for part in (measure_linear, measure_mamba, measure_images, measure_text, measure_long):
             for _ in part(args, results):
                 for rows in results.values():  # a figure is never read without its machine
                     for row in rows if isinstance(rows, list) else []:
