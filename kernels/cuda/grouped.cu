@@ -60,7 +60,7 @@ class GroupedTask {
     const uint32_t tile = attend_tile(p.group_queries), tiles = ceil_div(p.group_queries, tile);
     first_ = static_cast<uint32_t>(task % tiles) * tile;
     group_ = static_cast<uint32_t>(task / tiles % p.groups);
-    head_ = static_cast<uint32_t>(task / tiles / p.groups);
+    head_ = p.first_head + static_cast<uint32_t>(task / tiles / p.groups);
     count_ = smaller(tile, p.group_queries - first_);
   }
 
@@ -273,7 +273,7 @@ LSRT_DEVICE void GroupedTask::attend_float() {
 template <bool int8>
 LSRT_DEVICE void grouped_attend(const GroupedAttendParams& p, GroupedShared& s, unsigned char* shared) {
   const uint32_t tile = attend_tile(p.group_queries);
-  const uint64_t tasks = uint64_t{p.store.heads} * p.groups * ceil_div(p.group_queries, tile);
+  const uint64_t tasks = uint64_t{p.heads} * p.groups * ceil_div(p.group_queries, tile);
   const uint64_t bytes = grouped_columns(p) * (2 * sizeof(int32_t) + tile * sizeof(float));
   unsigned char* memory = p.scratch ? static_cast<unsigned char*>(p.scratch) + blockIdx.x * bytes : shared;
   for (uint64_t task = blockIdx.x; task < tasks; task += gridDim.x) {

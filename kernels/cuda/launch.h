@@ -144,7 +144,7 @@ constexpr uint64_t grouped_columns(const GroupedAttendParams& p) {
 }
 constexpr AttendShape attend_shape(const GroupedAttendParams& p) {
   const uint32_t tile = attend_tile(p.group_queries);
-  return attend_shape(uint64_t{p.store.heads} * p.groups * ceil_div(p.group_queries, tile),
+  return attend_shape(uint64_t{p.heads} * p.groups * ceil_div(p.group_queries, tile),
                       grouped_columns(p) * (2 * sizeof(int32_t) + tile * sizeof(float)));
 }
 constexpr uint64_t attend_scratch_bytes(const GroupedAttendParams& p) { return attend_shape(p).scratch; }

@@ -221,6 +221,7 @@ struct GroupedAttendParams {
   void* scratch;  // attend_scratch_bytes, or null where that is 0
   uint64_t query_stride, out_stride, bias_stride;
   uint32_t bias_run, global_first, globals, groups, group_queries, group_keys;
+  uint32_t first_head, heads;  // that attend
 };
 
 constexpr uint32_t kLandmarkRows = 64;  // of one block, whose sums are taken alone: Landmarks::kRowBlock

@@ -21,7 +21,8 @@ struct KeyValueStore {
 // scaled.
 struct GroupedAttention {
   KeyValueStore store;
-  Dev<const float> query;  // rows, query_stride floats apart
+  size_t first_head, some_heads;  // that attend; none: all of the store
+  Dev<const float> query;         // rows, query_stride floats apart
   size_t query_stride;
   size_t global_first, globals;  // rows of the store that every query sees
   size_t groups, group_queries, group_keys;
@@ -35,6 +36,8 @@ struct GroupedAttention {
   size_t bias_stride, bias_run;
   Dev<float> out;  // rows, out_stride apart; rows of no group are not written. May be query.
   size_t out_stride;
+
+  size_t heads() const { return some_heads ? some_heads : store.heads; }
 };
 
 // Landmark rows: p = softmax over rows of score[., a * rank + j]; out[j][slice of head a] = sum_t p[t] *

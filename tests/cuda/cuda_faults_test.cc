@@ -122,7 +122,9 @@ TEST_CASE("barriers of grouped attention") {
                               60,
                               1,
                               7,
-                              50};
+                              50,
+                              0,
+                              2};
   check_barriers([&] { return launch_error(p, 1); }, 6);
 }
 

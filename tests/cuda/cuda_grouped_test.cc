@@ -55,6 +55,7 @@ struct StoreArrays {
 struct Shape {
   uint32_t heads, dim, rows, globals, groups, group_queries, group_keys, bias_run;
   bool int8;
+  uint32_t first_head = 0, some_heads = 0;  // that attend; none: all
 };
 
 void compare_attention(const Shape& s, uint64_t seed) {
@@ -83,6 +84,7 @@ void compare_attention(const Shape& s, uint64_t seed) {
   attention.store = {s.heads, s.dim, s.rows, s.int8, Dev<void>()};
   const DeviceArray<uint64_t> memory((cpu.ops.key_value_bytes(attention.store) + 7) / 8);
   attention.store.memory = Dev<void>(memory.data());
+  attention.first_head = s.first_head, attention.some_heads = s.some_heads;
   attention.query = dev(query), attention.query_stride = width + 1;
   attention.global_first = s.rows - s.globals, attention.globals = s.globals;
   attention.groups = s.groups, attention.group_queries = s.group_queries, attention.group_keys = s.group_keys;
@@ -118,7 +120,9 @@ void compare_attention(const Shape& s, uint64_t seed) {
                               s.globals,
                               s.groups,
                               s.group_queries,
-                              s.group_keys};
+                              s.group_keys,
+                              s.first_head,
+                              s.some_heads ? s.some_heads : s.heads};
   const DeviceArray<uint8_t> scratch(cuda::attend_scratch_bytes(p));
   p.scratch = scratch.data();
   launch(p);
@@ -132,6 +136,8 @@ TEST_CASE("grouped attention") {
     compare_attention({3, 33, 12, 1, 12, 1, 3, 3, int8}, 3);
     compare_attention({1, 5, 700, 7, 1, 3, 700, 0, int8}, 4);
     compare_attention({1, 8, 3000, 0, 1, 5, 3000, 0, int8}, 5);  // more than shared memory holds
+    compare_attention({5, 12, 30, 0, 3, 6, 17, 5, int8, 1, 3}, 6);
+    compare_attention({4, 7, 40, 2, 1, 20, 40, 0, int8, 3, 1}, 7);
   }
 }
 

@@ -179,6 +179,29 @@ TEST_CASE("grouped attention does not depend on threads or kernel sets") {
   }
 }
 
+TEST_CASE("some heads alone find what they find beside the others, and write nothing else") {
+  for (const Case& c : kCases) {
+    if (c.heads < 2) continue;
+    INFO(name(c));
+    Problem problem(c);
+    for (const bool int8 : {false, true}) {
+      problem.attention.first_head = problem.attention.some_heads = 0;
+      const std::vector<float> all = problem.run(int8, 2, "");
+      for (size_t first = 0; first < c.heads; ++first) {
+        problem.attention.first_head = first,
+        problem.attention.some_heads = c.heads - std::max<size_t>(first, 1);
+        const size_t begin = first * c.head_dim, end = begin + problem.attention.some_heads * c.head_dim;
+        const std::vector<float> some = problem.run(int8, 3, "");
+        for (size_t i = 0; i < all.size(); ++i) {
+          const size_t column = i % problem.attention.out_stride;
+          const float expected = begin <= column && column < end ? all[i] : 777.0f;
+          CHECK(std::memcmp(&some[i], &expected, sizeof expected) == 0);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("landmarks follow their definition, however the rows are cut into launches") {
   const size_t heads = 2, head_dim = 12, rank = 5, rows = 200, width = heads * head_dim;
   const size_t stride = 2 * width + heads * rank + 3;

@@ -134,7 +134,7 @@ struct Workspace {
     TileScratch measured_tile(e, gemm, &one_tile);
     group_bytes = one_group.used();
     tile_bytes = one_tile.used();
-    groups = carver->take<uint8_t>(group_bytes * (a.groups == 1 ? a.store.heads : threads));
+    groups = carver->take<uint8_t>(group_bytes * (a.groups == 1 ? a.heads() : threads));
     tiles = carver->take<uint8_t>(tile_bytes * threads);
   }
   GroupBuffers group(const GroupedAttention& a, const GroupExtents& e, size_t slot) const {
@@ -206,10 +206,12 @@ void CpuGroupedOps::attend(Stream& stream, const GroupedAttention& a) const {
   const auto launched = stream.launched("grouped_attention", a.groups * a.group_queries);
   const CpuStream& cpu = cpu_stream(stream);
   const GroupExtents e(a);
-  const size_t heads = a.store.heads;
+  const size_t heads = a.heads();
   Carver carver(cpu.workspace());
   const Workspace workspace(a, e, kernels_.gemm, cpu.threads(), &carver);
+  // Heads are counted from the first one.
   auto attend = [&](const GroupBuffers& keys, size_t thread, size_t head, size_t group, size_t tile) {
+    head += a.first_head;
     const TileScratch scratch = workspace.tile(e, kernels_.gemm, thread);
     const Queries queries(a, group, tile * e.tile, (tile + 1) * e.tile);
     if (a.store.int8) {
@@ -228,7 +230,7 @@ void CpuGroupedOps::attend(Stream& stream, const GroupedAttention& a) const {
         const size_t head = task / panels, first = task % panels * kPanelOutputs;
         const GroupPanels keys = workspace.group(a, e, head).panels;
         for (size_t c = first; c < first + kPanelOutputs; c += kPanelDepth)
-          keys.gather(a, e, rows, columns, head, c);
+          keys.gather(a, e, rows, columns, a.first_head + head, c);
       });
     }
     cpu.parallel(heads * e.tiles, [&](size_t task, size_t thread) {
@@ -251,7 +253,7 @@ void CpuGroupedOps::attend(Stream& stream, const GroupedAttention& a) const {
         const Int8Rows rows(a.store);
         size_t c = group == first ? 0 : a.globals / kPanelDepth * kPanelDepth;
         for (; c < keys.columns.columns; c += kPanelDepth)
-          keys.panels.gather(a, e, rows, keys.columns, head, c);
+          keys.panels.gather(a, e, rows, keys.columns, a.first_head + head, c);
       }
       for (size_t tile = 0; tile < e.tiles; ++tile) attend(keys, thread, head, group, tile);
     }

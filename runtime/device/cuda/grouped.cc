@@ -44,7 +44,9 @@ cuda::GroupedAttendParams attend_params(const GroupedAttention& a, const cuda::S
           word(a.globals),
           word(a.groups),
           word(a.group_queries),
-          word(a.group_keys)};
+          word(a.group_keys),
+          word(a.first_head),
+          word(a.heads())};
 }
 
 }  // namespace
