@@ -130,10 +130,11 @@ Command add_bench(CLI::App& tool) {
       "Text: at each depth (tokens fed before) the time of a prompt and of tokens fed one by one.\n"
       "Repetitions start from an empty stream at depth 0; elsewhere they go on, the last one deeper by\n"
       "(R - 1) x (prompt + generate) tokens.\n"
-      "Images and documents: one at a time, after a first one that is not counted.\n"
+      "Images, documents and slides (of --prompt tiles): one at a time, after a first one that is not\n"
+      "counted.\n"
       "--arch: published shape with random weights, made in memory: enwik8-base, enwik8-large,\n"
       "vil-ls-medium-224, vil-ls-base-224, vil-ls-medium-384, longformer-small-224, longformer-medium-224,\n"
-      "gfnet-ti, -xs, -s, -b, -h-ti, -h-s, -h-b, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b,\n"
+      "gfnet-ti, -xs, -s, -b, -h-ti, -h-s, -h-b, gigapath-slide, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b,\n"
       "mamba2-130m, -370m, -780m, -1.3b, -2.7b.");
   app->add_option("MODEL", options->engine.model, "Model file made by lsrt convert");
   app->add_option("--arch", options->arch, "Instead of a model file: a published shape");

@@ -27,7 +27,7 @@ struct BenchOptions {
 };
 
 struct BenchRow {
-  std::string test;  // "prompt", "decode", "image", "document"
+  std::string test;  // "prompt", "decode", "image", "document", "slide"
   uint64_t depth = 0, n = 1;
   std::vector<double> ms;            // of each repetition
   std::vector<LaunchTotal> profile;  // of the last repetition
@@ -51,7 +51,7 @@ struct Bench {
 };
 
 Status bench_text(Bench* bench);        // lm
-Status bench_classifier(Bench* bench);  // vil, encoder
+Status bench_classifier(Bench* bench);  // vil, encoder, slide
 
 // Adds the time of work() -> Status to the row. profiler may be null.
 template <typename F>

@@ -34,7 +34,7 @@ Status run(Options options) {
              bytes_text(report.source_bytes).c_str(), int8 ? "int8" : "float32",
              bytes_text(report.output_bytes).c_str(), clock.seconds());
   if (options.convert.golden) {
-    text += "from the float model: " + distance_text(report.family == Family::kLm, report.golden) + "\n";
+    text += "from the float model: " + distance_text(report.family, report.golden) + "\n";
   }
   for (const std::string& remark : report.remarks) text += "remark: " + one_line(remark) + "\n";
   return print(text);
@@ -53,7 +53,7 @@ Command add_convert(CLI::App& tool) {
   app->add_option("CHECKPOINT", options->checkpoint, "Trained weights, a file or a folder")->required();
   app->add_option("-o,--output", options->output, "Model file to write")->required();
   app->add_option("--family", convert.family, "Default: recognised by the names of the tensors")
-      ->check(CLI::IsMember({"lm", "encoder", "vil"}));
+      ->check(CLI::IsMember({"lm", "encoder", "vil", "slide"}));
   app->add_option("--dict", convert.dict_path, "lm: dictionary; default: dict.txt beside the checkpoint");
   app->add_option("--tokenizer", convert.tokenizer_path,
                   "Mamba: tokenizer; default: tokenizer.json beside the checkpoint");

@@ -55,6 +55,11 @@ class TensorClasses {
     add("embedding", stem.cls_tokens);
     add("positions", stem.positions);
   }
+  void add(const TileStem& stem) {
+    add("embedding", stem.projection.weight.data);
+    add("embedding", stem.cls_token);
+    add("positions", stem.positions.data);
+  }
   std::map<const void*, std::string> classes_;
 };
 
@@ -125,7 +130,23 @@ Json state_facts(const Model& model, const lsrt_session_memory& memory, const St
   return facts;
 }
 
+Json slide_facts(const Model& model) {
+  const auto& stem = std::get<TileStem>(model.stages[0].stem);
+  Json facts = {{"features", stem.projection.inputs},
+                {"tile_pixels", stem.tile},
+                {"cells_on_a_side", stem.cells},
+                {"embedding", model.stages[0].width}};
+  // Of the first layer; others may differ.
+  const auto& mixer = std::get<DilatedAttention>(model.stages[0].blocks[0].mixer);
+  for (uint32_t i = 0; i < mixer.dilation_count; ++i) {
+    facts["segments"].push_back(mixer.dilations[i].segment);
+    facts["ratios"].push_back(mixer.dilations[i].ratio);
+  }
+  return facts;
+}
+
 Json input_facts(const Model& model) {
+  if (model.family == Family::kSlide) return slide_facts(model);
   Json facts = {{"classes", std::get<ClassifierHead>(model.head).layers.back().outputs},
                 {"labels", model.labels}};
   if (model.family == Family::kVil) {
@@ -179,7 +200,8 @@ void append_lines(const Json& facts, const std::string& indent, std::string* tex
     if (value.is_string()) {
       *text += " " + value.get<std::string>() + "\n";
     } else if (value.is_array()) {
-      for (const Json& item : value) *text += " " + item.get<std::string>();
+      for (const Json& item : value)
+        *text += " " + (item.is_string() ? item.get<std::string>() : item.dump());
       *text += value.empty() ? " none\n" : "\n";
     } else if (value.is_number_unsigned() && value.get<uint64_t>() >= 10 * 1024 && key != "parameters") {
       *text += " " + value.dump() + " (" + bytes_text(value.get<uint64_t>()) + ")\n";

@@ -93,10 +93,14 @@ std::string bytes_text(uint64_t bytes) {
   return format("%.2f MiB", static_cast<double>(bytes) / (1024 * 1024));
 }
 
-std::string distance_text(bool is_text, const GoldenCheck& check) {
-  if (is_text) {
+std::string distance_text(Family family, const GoldenCheck& check) {
+  if (family == Family::kLm) {
     return format("mean KL %.3g nats (%.3g bits) a token, same most probable token for %.1f %% of %zu",
                   check.mean_kl, check.mean_kl / std::log(2.0), 100 * check.same_top, check.rows);
+  }
+  if (family == Family::kSlide) {
+    return format("largest difference %.2g %% of the largest value of the embedding, of %zu slides",
+                  100 * check.relative_difference, check.rows);
   }
   return format("largest logit difference %.2g %% of the largest logit, same top class for %.0f %% of %zu",
                 100 * check.relative_difference, 100 * check.same_top, check.rows);

@@ -27,7 +27,7 @@ std::string format(const char* format, ...) __attribute__((format(printf, 1, 2))
 std::string one_line(std::string_view text);
 std::string bytes_text(uint64_t bytes);  // "1.25 MiB"
 // How far outputs are from the float model's, in the terms of what the model is for.
-std::string distance_text(bool is_text, const GoldenCheck& check);
+std::string distance_text(Family family, const GoldenCheck& check);
 
 size_t peak_rss_bytes();
 

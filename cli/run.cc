@@ -106,7 +106,8 @@ Command add_run(CLI::App& tool) {
       "Inputs and outputs by name:\n"
       "  lm       tokens [batch, n]                                    -> logprobs [batch, n, vocabulary]\n"
       "  vil      image [batch, 3, H, W], normalised                   -> logits [batch, classes]\n"
-      "  encoder  tokens_0, mask_0 [batch, n] (pairs: tokens_1, mask_1) -> logits [batch, classes]");
+      "  encoder  tokens_0, mask_0 [batch, n] (pairs: tokens_1, mask_1) -> logits [batch, classes]\n"
+      "  slide    tiles [batch, n, features], coords [batch, n, 2]      -> embedding [batch, width]");
   options->engine.add_model(app);
   app->add_option("--input", options->input, "File with the input tensors")->required();
   app->add_option("--output", options->output, "File to write")->required();

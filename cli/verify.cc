@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <variant>
 
 #include "cli/command.h"
 #include "cli/options.h"
@@ -34,7 +33,6 @@ Status verify(const Options& options) {
   LSRT_ASSIGN(std::shared_ptr<const Model> model,
               Model::load(options.engine.model, options.engine.placement()));
   const bool has_digest = model->is_int8() && model->golden.digest != 0;
-  const bool is_text = std::holds_alternative<TokenHead>(model->head);
   const Kernels* const* sets;
   const size_t count = available_kernels(&sets);
   Json results = Json::array();
@@ -59,7 +57,7 @@ Status verify(const Options& options) {
       }
       if (tested == 0) {
         table += (model->is_int8() ? "from the float model: " : "from the stored outputs: ") +
-                 distance_text(is_text, check) + "\n";
+                 distance_text(model->family, check) + "\n";
       }
       ++tested;
       results.push_back(facts(sets[i]->isa, threads, check, status));
@@ -100,7 +98,7 @@ Command add_verify(CLI::App& tool) {
       "int8 models must give the very bits that conversion stored, with 1 and 2 (or --threads) threads;\n"
       "float32 models outputs within 2e-4 of the stored ones; else exit status 1. The distance from the\n"
       "float model is what int8 costs: the mean KL divergence of the next token's distribution (a text model), or the\n"
-      "largest difference of a logit relative to the largest logit (a classifier).");
+      "largest difference of an output relative to the largest one (a classifier, an encoder of slides).");
   options->engine.add_model(app);
   options->engine.add(app);
   app->add_flag("--json", options->json, "Print JSON");

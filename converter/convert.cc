@@ -14,6 +14,7 @@
 #include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_longformer.h"
+#include "converter/families/names_longnet.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "converter/golden.h"
@@ -38,6 +39,8 @@ constexpr Layout kLayouts[] = {
     {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.qkv", is_vil, plan_vil},
     {Family::kVil, "layer1.0.proj.weight and layer1.1.attn.query", is_longformer, plan_longformer},
     {Family::kVil, "pos_embed and blocks.*.filter.complex_weight", is_gfnet, plan_gfnet},
+    {Family::kSlide, "patch_embed.proj.weight and encoder.layers.0.self_attn.inner_attn_ln", is_longnet,
+     plan_longnet},
 };
 
 Status unknown_layout(const TensorSource& source, const std::optional<Family>& family) {
@@ -57,7 +60,7 @@ Status unknown_layout(const TensorSource& source, const std::optional<Family>& f
 Result<ModelPlan> plan(const TensorSource& source, const std::string& name, const FamilyOptions& options) {
   const std::optional<Family> family = family_called(name);
   if (!family && !name.empty()) {
-    return fail(Error::kArgument, "family %s is not known; expected lm, encoder or vil", name.c_str());
+    return fail(Error::kArgument, "family %s is not known; expected lm, encoder, vil or slide", name.c_str());
   }
   for (const Layout& known : kLayouts) {
     if (family && *family != known.family) continue;

@@ -6,6 +6,7 @@
 #include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_longformer.h"
+#include "converter/families/names_longnet.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "converter/golden.h"
@@ -111,6 +112,16 @@ ModelPlan mamba2(uint32_t layers, uint32_t d) {
   return plan_mamba(p, WeightSource());
 }
 
+// Prov-GigaPath's encoder of slides.
+ModelPlan gigapath() {
+  LongnetParameters p;
+  p.layers = 12;
+  p.d = 768;
+  p.hidden = 3072;
+  p.features = 1536;
+  return plan_longnet(p, WeightSource());
+}
+
 ModelPlan lra(const RandomModelOptions& options) {
   EncoderParameters p;
   p.layers = 2;
@@ -165,6 +176,7 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
   if (architecture == "gfnet-h-ti") return gfnet({64, 128, 256, 512}, {3, 3, 10, 3});
   if (architecture == "gfnet-h-s") return gfnet({96, 192, 384, 768}, {3, 3, 10, 3});
   if (architecture == "gfnet-h-b") return gfnet({96, 192, 384, 768}, {3, 3, 27, 3});
+  if (architecture == "gigapath-slide") return gigapath();
   if (architecture == "lra") return lra(options);
   if (architecture == "mamba-130m") return mamba(24, 768);
   if (architecture == "mamba-370m") return mamba(48, 1024);
@@ -179,7 +191,7 @@ Result<ModelPlan> plan(const std::string& architecture, const RandomModelOptions
   return fail(
       Error::kArgument,
       "architecture %s is not known; expected enwik8-base, enwik8-large, vil-ls-medium-224, vil-ls-base-224, "
-      "vil-ls-medium-384, longformer-small-224, longformer-medium-224, gfnet-ti, -xs, -s, -b, -h-ti, -h-s, -h-b, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b, mamba2-130m, -370m, -780m, -1.3b or -2.7b",
+      "vil-ls-medium-384, longformer-small-224, longformer-medium-224, gfnet-ti, -xs, -s, -b, -h-ti, -h-s, -h-b, gigapath-slide, lra, mamba-130m, -370m, -790m, -1.4b, -2.8b, mamba2-130m, -370m, -780m, -1.3b or -2.7b",
       architecture.c_str());
 }
 

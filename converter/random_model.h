@@ -25,6 +25,7 @@ struct RandomModelOptions {
 //   vil-ls-medium-224, vil-ls-base-224, vil-ls-medium-384   ImageNet classifiers, 1000 classes
 //   longformer-small-224, longformer-medium-224 (deep)       the same of Vision Longformer
 //   gfnet-ti, -xs, -s, -b, -h-ti, -h-s, -h-b                 ImageNet classifiers of filters
+//   gigapath-slide                                           Prov-GigaPath's encoder of slides
 //   mamba-130m, -370m, -790m, -1.4b, -2.8b    language models of state-spaces/mamba, 50280 tokens
 //   mamba2-130m, -370m, -780m, -1.3b, -2.7b   those of Mamba-2, 50288 tokens
 //   lra                         ListOps: 2 layers, d 64, 2 heads, window 8, 32 landmarks, 10 classes

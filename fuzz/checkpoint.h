@@ -8,6 +8,7 @@
 #include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_longformer.h"
+#include "converter/families/names_longnet.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "fuzz/fuzz.h"
@@ -21,8 +22,9 @@ inline void plan_and_write(const TensorSource& source, const FamilyOptions& opti
   struct {
     bool (*recognise)(const TensorSource&, std::string*);
     Result<ModelPlan> (*plan)(const TensorSource&, const std::string&, const FamilyOptions&);
-  } const families[] = {{is_lm, plan_lm},   {is_encoder, plan_encoder},       {is_mamba, plan_mamba},
-                        {is_vil, plan_vil}, {is_longformer, plan_longformer}, {is_gfnet, plan_gfnet}};
+  } const families[] = {{is_lm, plan_lm},          {is_encoder, plan_encoder},       {is_mamba, plan_mamba},
+                        {is_vil, plan_vil},        {is_longformer, plan_longformer}, {is_gfnet, plan_gfnet},
+                        {is_longnet, plan_longnet}};
   for (const auto& family : families) {
     std::string prefix;
     if (!family.recognise(source, &prefix)) continue;

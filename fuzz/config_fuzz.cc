@@ -28,7 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                          "longformer-exact-2global-unshared/checkpoint.pth",
                                          "longformer-relative/checkpoint.pth",
                                          "gfnet/checkpoint.pth",
-                                         "gfnet-pyramid/checkpoint.pth"};
+                                         "gfnet-pyramid/checkpoint.pth",
+                                         "longnet/checkpoint.pth",
+                                         "longnet-mean/checkpoint.pth"};
   lsrt_fuzz::Front front(data, size);
   const std::filesystem::path checkpoint =
       std::filesystem::path(LSRT_TEST_DATA "/golden") / kGoldens[front.take<uint8_t>() % std::size(kGoldens)];

@@ -16,13 +16,13 @@ using lsrt_fuzz::require;
 
 namespace {
 
-constexpr uint64_t kCompleteModels = 10;
+constexpr uint64_t kCompleteModels = 12;
 
 // Of every family, with what random ones lack: a stored check, labels, byte pairs.
 ModelBytes complete_model(uint64_t number) {
   const Precision precision = number % 2 == 0 ? Precision::kInt8 : Precision::kFloat32;
   const TinyOptions options{.force_defaults = number < kCompleteModels / 2, .golden = true};
-  switch (number / 2 % 5) {
+  switch (number / 2 % 6) {
     case 0:
       return tiny_lm(precision, options);
     case 1:
@@ -31,6 +31,8 @@ ModelBytes complete_model(uint64_t number) {
       return tiny_vil(precision, options);
     case 3:
       return tiny_longformer(precision, options);
+    case 4:
+      return tiny_longnet(precision, options);
     default:
       return tiny_byte_pairs(tiny_vocabulary(), options);
   }

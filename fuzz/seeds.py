@@ -18,7 +18,7 @@ CHECKPOINTS = [
     "lm-rank0", "encoder-rank0", "vil-rank0", "lm-preln-rank2", "lra-dual", "vil-3stage-odd-window-ape",
     "lm-postln-relu-bias", "lra-conv-cls", "mamba1-hf", "lra-listops", "mamba1-original", "mamba2-hf",
     "mamba2-original-groups", "falcon-mamba-hf", "longformer-absolute-pad", "longformer-exact-2global-unshared",
-    "longformer-relative", "gfnet", "gfnet-pyramid"]
+    "longformer-relative", "gfnet", "gfnet-pyramid", "longnet", "longnet-mean"]
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -170,7 +170,7 @@ def models():
         "other-text": b"Once upon a time\n\t" + b"\0",
         "other": bytes(range(1, 60)) + b"\0",
         "no-header": bytes(4) + b"LSRT" + bytes(20) + b"\0",
-        **{f"complete-{i}": bytes([i, 0]) for i in range(10)},
+        **{f"complete-{i}": bytes([i, 0]) for i in range(12)},
     })
 
 
@@ -204,7 +204,7 @@ def configs():
     def changed(checkpoint, **changes):
         return seed(checkpoint, golden(checkpoint, **changes))
 
-    rank0, rank2, plain, dual, tied, vil, vil_ape, long, gfnet = 0, 3, 1, 4, 9, 2, 5, 16, 17
+    rank0, rank2, plain, dual, tied, vil, vil_ape, long, gfnet, slide = 0, 3, 1, 4, 9, 2, 5, 16, 17, 19
     mamba1, mamba2, grouped = 8, 11, 12
     arch = golden(vil)["arch"]
     write("config", {
@@ -247,6 +247,15 @@ def configs():
         "vil-other-crop": changed(vil, crop=16),
         "vil-other-classes": changed(vil, num_classes=7),
         "vil-classes": changed(vil, classes=["a", "b"]),
+        "longnet-heads": changed(slide, heads=5),
+        "longnet-layers": changed(slide, layers=3),
+        "longnet-no-ratio-of-1": changed(slide, ratios=[2, 4, 8]),
+        "longnet-two-ratios": changed(slide, ratios=[1, 2]),
+        "longnet-nine": changed(slide, ratios=[1] * 9, segments=[8] * 9),
+        "longnet-ratios-of-text": changed(slide, ratios="1,2"),
+        "longnet-no-segments": changed(slide, segments=[]),
+        "longnet-segment-of-0": changed(slide, segments=[8, 0, 64]),
+        "longnet-many-cells": changed(slide, slide_ngrids=1 << 20),
         "gfnet-labels": seed(gfnet, {"classes": ["a", "b"]}),
         "gfnet-small-resize": seed(gfnet, {"resize": 1}),
         "longformer-edges": changed(long, exact=1),

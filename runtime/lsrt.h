@@ -23,9 +23,9 @@
  * written only on success (but where a function says otherwise); what an array of outputs holds after a
  * failure is not defined. A NULL handle is an error of functions that return a status; the others then return
  * 0 or "", and void ones, *_free too, do nothing. A model is immutable and may be shared by any threads; a
- * session, sampler or classifier is used by one thread at a time and keeps its model alive. Results do not
- * depend on the number of threads, on the CPU's instruction set (int8 models) or on how input is split into
- * calls; a float32 model's may, in the last bits, on how many tokens are computed together. Weights of a
+ * session, sampler, classifier or embedder is used by one thread at a time and keeps its model alive. Results
+ * do not depend on the number of threads, on the CPU's instruction set (int8 models) or on how input is split
+ * into calls; a float32 model's may, in the last bits, on how many tokens are computed together. Weights of a
  * model that are infinite, NaN or so large that sums overflow give outputs that may be NaN, of int8 models
  * the same ones on every instruction set (NaN for NaN). Text is bytes; sizes are in bytes unless named
  * otherwise. */
@@ -99,7 +99,7 @@ LSRT_API lsrt_status lsrt_model_load_buffer(const void* data, size_t size, const
                                             lsrt_model** model);
 LSRT_API void lsrt_model_free(lsrt_model* model);
 
-LSRT_API const char* lsrt_model_family(const lsrt_model* model);       /* "lm", "encoder", "vil" */
+LSRT_API const char* lsrt_model_family(const lsrt_model* model);       /* "lm", "encoder", "vil", "slide" */
 LSRT_API const char* lsrt_model_architecture(const lsrt_model* model); /* one line for people */
 LSRT_API const char* lsrt_model_isa(const lsrt_model* model);          /* the kernel set in use */
 LSRT_API uint32_t lsrt_model_threads(const lsrt_model* model);         /* what threads = 0 stands for */
@@ -295,6 +295,40 @@ LSRT_API lsrt_status lsrt_classify_images(lsrt_classifier* classifier, const uin
  * turn); lengths: of each, 1 .. max_length. */
 LSRT_API lsrt_status lsrt_classify_sequences(lsrt_classifier* classifier, const int32_t* tokens,
                                              const size_t* lengths, size_t count, float* logits);
+
+/* ---- slides: an embedding of many tiles with their places (slide) */
+
+typedef struct lsrt_embedder lsrt_embedder;
+
+typedef struct lsrt_embedder_params {
+  size_t struct_size;
+  uint32_t threads;   /* 0, the default: as many as pay for the model on this machine */
+  uint32_t max_tiles; /* of a slide; memory grows with it. Default 16384 */
+  size_t max_bytes;   /* all memory that the embedder may take; more is LSRT_ERROR_MEMORY. 0: 4 GiB */
+} lsrt_embedder_params;
+
+LSRT_API lsrt_embedder_params lsrt_embedder_default_params(void);
+
+typedef struct lsrt_slide_input {
+  size_t struct_size;
+  uint32_t features; /* of a tile */
+  uint32_t tile;     /* pixels on a side of a cell */
+  uint32_t cells;    /* on a side of a slide: coordinates are 0 .. below tile * cells */
+  uint32_t width;    /* of an embedding */
+} lsrt_slide_input;
+
+/* What an embedder takes; LSRT_ERROR_ARGUMENT for a model of another family. struct_size must be set. */
+LSRT_API lsrt_status lsrt_model_slide_input(const lsrt_model* model, lsrt_slide_input* input);
+
+/* Allocates all that the embedder will ever need. */
+LSRT_API lsrt_status lsrt_embedder_create(const lsrt_model* model, const lsrt_embedder_params* params,
+                                          lsrt_embedder** embedder);
+LSRT_API void lsrt_embedder_free(lsrt_embedder* embedder);
+
+/* embedding[width] of a slide: the features of its tiles [count, features], count 1 .. max_tiles, and their
+ * places in pixels coords[count, 2]. */
+LSRT_API lsrt_status lsrt_embed_slide(lsrt_embedder* embedder, const float* tiles, const float* coords,
+                                      size_t count, float* embedding);
 
 #ifdef __cplusplus
 }

@@ -22,8 +22,8 @@
 // with a status: an error that nobody looked at is no crash.
 //
 // The rules of lsrt.h hold: a Model is immutable, its copies share one, and any threads may use it; a
-// Session, Sampler or Classifier is used by one thread at a time, is moved but not copied, and keeps its
-// model alive. get() gives the C handle for what is not here.
+// Session, Sampler, Classifier or Embedder is used by one thread at a time, is moved but not copied, and
+// keeps its model alive. get() gives the C handle for what is not here.
 #ifndef LSRT_HPP
 #define LSRT_HPP
 
@@ -126,6 +126,9 @@ struct SessionParams : lsrt_session_params {
 };
 struct SamplerParams : lsrt_sampler_params {
   SamplerParams() : lsrt_sampler_params(lsrt_sampler_default_params()) {}
+};
+struct EmbedderParams : lsrt_embedder_params {
+  EmbedderParams() : lsrt_embedder_params(lsrt_embedder_default_params()) {}
 };
 struct ClassifierParams : lsrt_classifier_params {
   ClassifierParams() : lsrt_classifier_params(lsrt_classifier_default_params()) {}
@@ -299,6 +302,35 @@ class Classifier {
   size_t classes_ = 0, image_bytes_ = 0, inputs_ = 1;
 };
 
+class Embedder {
+ public:
+  Embedder() = default;
+  Embedder(lsrt_embedder* owned, size_t features, size_t width)
+      : handle_(owned), features_(features), width_(width) {}
+
+  // The embedding of a slide: tiles [count, features] and coords [count, 2], pixels.
+  Result<std::vector<float>> embed(const std::vector<float>& tiles, const std::vector<float>& coords) {
+    const size_t count = coords.size() / 2;
+    if (coords.size() % 2 != 0 || tiles.size() != count * features_) {
+      return Status(LSRT_ERROR_ARGUMENT, "embed: " + std::to_string(tiles.size()) + " features of " +
+                                             std::to_string(coords.size()) + " coordinates, a tile has " +
+                                             std::to_string(features_) + " and two");
+    }
+    std::vector<float> embedding(width_);
+    const lsrt_status status =
+        lsrt_embed_slide(handle_.get(), tiles.data(), coords.data(), count, embedding.data());
+    return {status, std::move(embedding)};
+  }
+  lsrt_embedder* get() const { return handle_.get(); }
+
+ private:
+  struct Free {
+    void operator()(lsrt_embedder* p) const { lsrt_embedder_free(p); }
+  };
+  std::unique_ptr<lsrt_embedder, Free> handle_;
+  size_t features_ = 0, width_ = 0;
+};
+
 // ---- models
 
 class Model {
@@ -318,7 +350,7 @@ class Model {
     return {status, Model(model)};
   }
 
-  std::string_view family() const { return lsrt_model_family(get()); }  // "lm", "encoder", "vil"
+  std::string_view family() const { return lsrt_model_family(get()); }  // "lm", "encoder", "vil", "slide"
   std::string_view architecture() const { return lsrt_model_architecture(get()); }
   std::string_view isa() const { return lsrt_model_isa(get()); }
   uint32_t threads() const { return lsrt_model_threads(get()); }
@@ -398,6 +430,19 @@ class Model {
     if (status != LSRT_OK) return Status(status);
     const size_t side = image_input()->size;  // 0 where the model takes sequences
     return Classifier(classifier, classes(), side * side * 3, sequence_input()->pair ? 2 : 1);
+  }
+  Result<lsrt_slide_input> slide_input() const {
+    lsrt_slide_input input = {};
+    input.struct_size = sizeof input;
+    const lsrt_status status = lsrt_model_slide_input(get(), &input);
+    return {status, input};
+  }
+  Result<Embedder> embedder(const EmbedderParams& params = {}) const {
+    lsrt_embedder* embedder = nullptr;
+    const lsrt_status status = lsrt_embedder_create(get(), &params, &embedder);
+    if (status != LSRT_OK) return Status(status);
+    const Result<lsrt_slide_input> input = slide_input();
+    return Embedder(embedder, input->features, input->width);
   }
   const lsrt_model* get() const { return handle_.get(); }
 

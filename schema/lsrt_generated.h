@@ -33,6 +33,9 @@ struct TokenStemBuilder;
 struct PatchStem;
 struct PatchStemBuilder;
 
+struct TileStem;
+struct TileStemBuilder;
+
 struct CausalLongShort;
 struct CausalLongShortBuilder;
 
@@ -57,6 +60,9 @@ struct VisionWindowBuilder;
 struct GlobalFilter;
 struct GlobalFilterBuilder;
 
+struct DilatedAttention;
+struct DilatedAttentionBuilder;
+
 struct FeedForward;
 struct FeedForwardBuilder;
 
@@ -71,6 +77,9 @@ struct TokenHeadBuilder;
 
 struct ClassifierHead;
 struct ClassifierHeadBuilder;
+
+struct EmbeddingHead;
+struct EmbeddingHeadBuilder;
 
 struct Token;
 struct TokenBuilder;
@@ -114,6 +123,8 @@ inline const flatbuffers::TypeTable *TokenStemTypeTable();
 
 inline const flatbuffers::TypeTable *PatchStemTypeTable();
 
+inline const flatbuffers::TypeTable *TileStemTypeTable();
+
 inline const flatbuffers::TypeTable *CausalLongShortTypeTable();
 
 inline const flatbuffers::TypeTable *EncoderLongShortTypeTable();
@@ -130,6 +141,8 @@ inline const flatbuffers::TypeTable *VisionWindowTypeTable();
 
 inline const flatbuffers::TypeTable *GlobalFilterTypeTable();
 
+inline const flatbuffers::TypeTable *DilatedAttentionTypeTable();
+
 inline const flatbuffers::TypeTable *FeedForwardTypeTable();
 
 inline const flatbuffers::TypeTable *BlockTypeTable();
@@ -139,6 +152,8 @@ inline const flatbuffers::TypeTable *StageTypeTable();
 inline const flatbuffers::TypeTable *TokenHeadTypeTable();
 
 inline const flatbuffers::TypeTable *ClassifierHeadTypeTable();
+
+inline const flatbuffers::TypeTable *EmbeddingHeadTypeTable();
 
 inline const flatbuffers::TypeTable *TokenTypeTable();
 
@@ -230,31 +245,34 @@ enum class Stem : uint8_t {
   NONE = 0,
   TokenStem = 1,
   PatchStem = 2,
+  TileStem = 3,
   MIN = NONE,
-  MAX = PatchStem
+  MAX = TileStem
 };
 
-inline const Stem (&EnumValuesStem())[3] {
+inline const Stem (&EnumValuesStem())[4] {
   static const Stem values[] = {
     Stem::NONE,
     Stem::TokenStem,
-    Stem::PatchStem
+    Stem::PatchStem,
+    Stem::TileStem
   };
   return values;
 }
 
 inline const char * const *EnumNamesStem() {
-  static const char * const names[4] = {
+  static const char * const names[5] = {
     "NONE",
     "TokenStem",
     "PatchStem",
+    "TileStem",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameStem(Stem e) {
-  if (flatbuffers::IsOutRange(e, Stem::NONE, Stem::PatchStem)) return "";
+  if (flatbuffers::IsOutRange(e, Stem::NONE, Stem::TileStem)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesStem()[index];
 }
@@ -269,6 +287,10 @@ template<> struct StemTraits<lsrt::fb::TokenStem> {
 
 template<> struct StemTraits<lsrt::fb::PatchStem> {
   static const Stem enum_value = Stem::PatchStem;
+};
+
+template<> struct StemTraits<lsrt::fb::TileStem> {
+  static const Stem enum_value = Stem::TileStem;
 };
 
 bool VerifyStem(flatbuffers::Verifier &verifier, const void *obj, Stem type);
@@ -317,11 +339,12 @@ enum class Mixer : uint8_t {
   StateSpaceDual = 6,
   VisionWindow = 7,
   GlobalFilter = 8,
+  DilatedAttention = 9,
   MIN = NONE,
-  MAX = GlobalFilter
+  MAX = DilatedAttention
 };
 
-inline const Mixer (&EnumValuesMixer())[9] {
+inline const Mixer (&EnumValuesMixer())[10] {
   static const Mixer values[] = {
     Mixer::NONE,
     Mixer::CausalLongShort,
@@ -331,13 +354,14 @@ inline const Mixer (&EnumValuesMixer())[9] {
     Mixer::SelectiveScan,
     Mixer::StateSpaceDual,
     Mixer::VisionWindow,
-    Mixer::GlobalFilter
+    Mixer::GlobalFilter,
+    Mixer::DilatedAttention
   };
   return values;
 }
 
 inline const char * const *EnumNamesMixer() {
-  static const char * const names[10] = {
+  static const char * const names[11] = {
     "NONE",
     "CausalLongShort",
     "EncoderLongShort",
@@ -347,13 +371,14 @@ inline const char * const *EnumNamesMixer() {
     "StateSpaceDual",
     "VisionWindow",
     "GlobalFilter",
+    "DilatedAttention",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameMixer(Mixer e) {
-  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::GlobalFilter)) return "";
+  if (flatbuffers::IsOutRange(e, Mixer::NONE, Mixer::DilatedAttention)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesMixer()[index];
 }
@@ -392,6 +417,10 @@ template<> struct MixerTraits<lsrt::fb::VisionWindow> {
 
 template<> struct MixerTraits<lsrt::fb::GlobalFilter> {
   static const Mixer enum_value = Mixer::GlobalFilter;
+};
+
+template<> struct MixerTraits<lsrt::fb::DilatedAttention> {
+  static const Mixer enum_value = Mixer::DilatedAttention;
 };
 
 bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer type);
@@ -503,31 +532,34 @@ enum class Head : uint8_t {
   NONE = 0,
   TokenHead = 1,
   ClassifierHead = 2,
+  EmbeddingHead = 3,
   MIN = NONE,
-  MAX = ClassifierHead
+  MAX = EmbeddingHead
 };
 
-inline const Head (&EnumValuesHead())[3] {
+inline const Head (&EnumValuesHead())[4] {
   static const Head values[] = {
     Head::NONE,
     Head::TokenHead,
-    Head::ClassifierHead
+    Head::ClassifierHead,
+    Head::EmbeddingHead
   };
   return values;
 }
 
 inline const char * const *EnumNamesHead() {
-  static const char * const names[4] = {
+  static const char * const names[5] = {
     "NONE",
     "TokenHead",
     "ClassifierHead",
+    "EmbeddingHead",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameHead(Head e) {
-  if (flatbuffers::IsOutRange(e, Head::NONE, Head::ClassifierHead)) return "";
+  if (flatbuffers::IsOutRange(e, Head::NONE, Head::EmbeddingHead)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesHead()[index];
 }
@@ -542,6 +574,10 @@ template<> struct HeadTraits<lsrt::fb::TokenHead> {
 
 template<> struct HeadTraits<lsrt::fb::ClassifierHead> {
   static const Head enum_value = Head::ClassifierHead;
+};
+
+template<> struct HeadTraits<lsrt::fb::EmbeddingHead> {
+  static const Head enum_value = Head::EmbeddingHead;
 };
 
 bool VerifyHead(flatbuffers::Verifier &verifier, const void *obj, Head type);
@@ -999,6 +1035,86 @@ inline flatbuffers::Offset<PatchStem> CreatePatchStem(
   builder_.add_channels(channels);
   builder_.add_grid(grid);
   builder_.add_patch(patch);
+  return builder_.Finish();
+}
+
+struct TileStem FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef TileStemBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return TileStemTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_TILE = 4,
+    VT_PROJECTION = 6,
+    VT_CLS_TOKEN = 8,
+    VT_POSITIONS = 10
+  };
+  uint32_t tile() const {
+    return GetField<uint32_t>(VT_TILE, 0);
+  }
+  const lsrt::fb::Linear *projection() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_PROJECTION);
+  }
+  const lsrt::fb::Tensor *cls_token() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_CLS_TOKEN);
+  }
+  const lsrt::fb::Tensor *positions() const {
+    return GetPointer<const lsrt::fb::Tensor *>(VT_POSITIONS);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyField<uint32_t>(verifier, VT_TILE, 4) &&
+           VerifyOffsetRequired(verifier, VT_PROJECTION) &&
+           verifier.VerifyTable(projection()) &&
+           VerifyOffsetRequired(verifier, VT_CLS_TOKEN) &&
+           verifier.VerifyTable(cls_token()) &&
+           VerifyOffsetRequired(verifier, VT_POSITIONS) &&
+           verifier.VerifyTable(positions()) &&
+           verifier.EndTable();
+  }
+};
+
+struct TileStemBuilder {
+  typedef TileStem Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_tile(uint32_t tile) {
+    fbb_.AddElement<uint32_t>(TileStem::VT_TILE, tile, 0);
+  }
+  void add_projection(flatbuffers::Offset<lsrt::fb::Linear> projection) {
+    fbb_.AddOffset(TileStem::VT_PROJECTION, projection);
+  }
+  void add_cls_token(flatbuffers::Offset<lsrt::fb::Tensor> cls_token) {
+    fbb_.AddOffset(TileStem::VT_CLS_TOKEN, cls_token);
+  }
+  void add_positions(flatbuffers::Offset<lsrt::fb::Tensor> positions) {
+    fbb_.AddOffset(TileStem::VT_POSITIONS, positions);
+  }
+  explicit TileStemBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<TileStem> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<TileStem>(end);
+    fbb_.Required(o, TileStem::VT_PROJECTION);
+    fbb_.Required(o, TileStem::VT_CLS_TOKEN);
+    fbb_.Required(o, TileStem::VT_POSITIONS);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<TileStem> CreateTileStem(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    uint32_t tile = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> projection = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> cls_token = 0,
+    flatbuffers::Offset<lsrt::fb::Tensor> positions = 0) {
+  TileStemBuilder builder_(_fbb);
+  builder_.add_positions(positions);
+  builder_.add_cls_token(cls_token);
+  builder_.add_projection(projection);
+  builder_.add_tile(tile);
   return builder_.Finish();
 }
 
@@ -2053,6 +2169,116 @@ inline flatbuffers::Offset<GlobalFilter> CreateGlobalFilter(
   return builder_.Finish();
 }
 
+struct DilatedAttention FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef DilatedAttentionBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return DilatedAttentionTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_HEADS = 4,
+    VT_SEGMENTS = 6,
+    VT_RATIOS = 8,
+    VT_QKV = 10,
+    VT_OUT = 12
+  };
+  uint32_t heads() const {
+    return GetField<uint32_t>(VT_HEADS, 0);
+  }
+  const flatbuffers::Vector<uint32_t> *segments() const {
+    return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_SEGMENTS);
+  }
+  const flatbuffers::Vector<uint32_t> *ratios() const {
+    return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_RATIOS);
+  }
+  const lsrt::fb::Linear *qkv() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_QKV);
+  }
+  const lsrt::fb::Linear *out() const {
+    return GetPointer<const lsrt::fb::Linear *>(VT_OUT);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyField<uint32_t>(verifier, VT_HEADS, 4) &&
+           VerifyOffsetRequired(verifier, VT_SEGMENTS) &&
+           verifier.VerifyVector(segments()) &&
+           VerifyOffsetRequired(verifier, VT_RATIOS) &&
+           verifier.VerifyVector(ratios()) &&
+           VerifyOffsetRequired(verifier, VT_QKV) &&
+           verifier.VerifyTable(qkv()) &&
+           VerifyOffsetRequired(verifier, VT_OUT) &&
+           verifier.VerifyTable(out()) &&
+           verifier.EndTable();
+  }
+};
+
+struct DilatedAttentionBuilder {
+  typedef DilatedAttention Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_heads(uint32_t heads) {
+    fbb_.AddElement<uint32_t>(DilatedAttention::VT_HEADS, heads, 0);
+  }
+  void add_segments(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> segments) {
+    fbb_.AddOffset(DilatedAttention::VT_SEGMENTS, segments);
+  }
+  void add_ratios(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> ratios) {
+    fbb_.AddOffset(DilatedAttention::VT_RATIOS, ratios);
+  }
+  void add_qkv(flatbuffers::Offset<lsrt::fb::Linear> qkv) {
+    fbb_.AddOffset(DilatedAttention::VT_QKV, qkv);
+  }
+  void add_out(flatbuffers::Offset<lsrt::fb::Linear> out) {
+    fbb_.AddOffset(DilatedAttention::VT_OUT, out);
+  }
+  explicit DilatedAttentionBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<DilatedAttention> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<DilatedAttention>(end);
+    fbb_.Required(o, DilatedAttention::VT_SEGMENTS);
+    fbb_.Required(o, DilatedAttention::VT_RATIOS);
+    fbb_.Required(o, DilatedAttention::VT_QKV);
+    fbb_.Required(o, DilatedAttention::VT_OUT);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<DilatedAttention> CreateDilatedAttention(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    uint32_t heads = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> segments = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> ratios = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> qkv = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> out = 0) {
+  DilatedAttentionBuilder builder_(_fbb);
+  builder_.add_out(out);
+  builder_.add_qkv(qkv);
+  builder_.add_ratios(ratios);
+  builder_.add_segments(segments);
+  builder_.add_heads(heads);
+  return builder_.Finish();
+}
+
+inline flatbuffers::Offset<DilatedAttention> CreateDilatedAttentionDirect(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    uint32_t heads = 0,
+    const std::vector<uint32_t> *segments = nullptr,
+    const std::vector<uint32_t> *ratios = nullptr,
+    flatbuffers::Offset<lsrt::fb::Linear> qkv = 0,
+    flatbuffers::Offset<lsrt::fb::Linear> out = 0) {
+  auto segments__ = segments ? _fbb.CreateVector<uint32_t>(*segments) : 0;
+  auto ratios__ = ratios ? _fbb.CreateVector<uint32_t>(*ratios) : 0;
+  return lsrt::fb::CreateDilatedAttention(
+      _fbb,
+      heads,
+      segments__,
+      ratios__,
+      qkv,
+      out);
+}
+
 struct FeedForward FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef FeedForwardBuilder Builder;
   static const flatbuffers::TypeTable *MiniReflectTypeTable() {
@@ -2061,7 +2287,8 @@ struct FeedForward FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
     VT_FC1 = 4,
     VT_FC2 = 6,
-    VT_ACTIVATION = 8
+    VT_ACTIVATION = 8,
+    VT_NORM = 10
   };
   const lsrt::fb::Linear *fc1() const {
     return GetPointer<const lsrt::fb::Linear *>(VT_FC1);
@@ -2072,6 +2299,9 @@ struct FeedForward FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   lsrt::fb::Activation activation() const {
     return static_cast<lsrt::fb::Activation>(GetField<uint8_t>(VT_ACTIVATION, 2));
   }
+  const lsrt::fb::Norm *norm() const {
+    return GetPointer<const lsrt::fb::Norm *>(VT_NORM);
+  }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyOffsetRequired(verifier, VT_FC1) &&
@@ -2079,6 +2309,8 @@ struct FeedForward FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyOffsetRequired(verifier, VT_FC2) &&
            verifier.VerifyTable(fc2()) &&
            VerifyField<uint8_t>(verifier, VT_ACTIVATION, 1) &&
+           VerifyOffset(verifier, VT_NORM) &&
+           verifier.VerifyTable(norm()) &&
            verifier.EndTable();
   }
 };
@@ -2095,6 +2327,9 @@ struct FeedForwardBuilder {
   }
   void add_activation(lsrt::fb::Activation activation) {
     fbb_.AddElement<uint8_t>(FeedForward::VT_ACTIVATION, static_cast<uint8_t>(activation), 2);
+  }
+  void add_norm(flatbuffers::Offset<lsrt::fb::Norm> norm) {
+    fbb_.AddOffset(FeedForward::VT_NORM, norm);
   }
   explicit FeedForwardBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
@@ -2113,8 +2348,10 @@ inline flatbuffers::Offset<FeedForward> CreateFeedForward(
     flatbuffers::FlatBufferBuilder &_fbb,
     flatbuffers::Offset<lsrt::fb::Linear> fc1 = 0,
     flatbuffers::Offset<lsrt::fb::Linear> fc2 = 0,
-    lsrt::fb::Activation activation = lsrt::fb::Activation::gelu) {
+    lsrt::fb::Activation activation = lsrt::fb::Activation::gelu,
+    flatbuffers::Offset<lsrt::fb::Norm> norm = 0) {
   FeedForwardBuilder builder_(_fbb);
+  builder_.add_norm(norm);
   builder_.add_fc2(fc2);
   builder_.add_fc1(fc1);
   builder_.add_activation(activation);
@@ -2132,7 +2369,8 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
     VT_MIXER = 8,
     VT_NORM2 = 10,
     VT_FEED_FORWARD = 12,
-    VT_RESIDUAL = 14
+    VT_RESIDUAL = 14,
+    VT_NORM_MIXED = 16
   };
   const lsrt::fb::Norm *norm1() const {
     return GetPointer<const lsrt::fb::Norm *>(VT_NORM1);
@@ -2168,6 +2406,9 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const lsrt::fb::GlobalFilter *mixer_as_GlobalFilter() const {
     return mixer_type() == lsrt::fb::Mixer::GlobalFilter ? static_cast<const lsrt::fb::GlobalFilter *>(mixer()) : nullptr;
   }
+  const lsrt::fb::DilatedAttention *mixer_as_DilatedAttention() const {
+    return mixer_type() == lsrt::fb::Mixer::DilatedAttention ? static_cast<const lsrt::fb::DilatedAttention *>(mixer()) : nullptr;
+  }
   const lsrt::fb::Norm *norm2() const {
     return GetPointer<const lsrt::fb::Norm *>(VT_NORM2);
   }
@@ -2176,6 +2417,9 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   }
   lsrt::fb::Residual residual() const {
     return static_cast<lsrt::fb::Residual>(GetField<uint8_t>(VT_RESIDUAL, 0));
+  }
+  const lsrt::fb::Norm *norm_mixed() const {
+    return GetPointer<const lsrt::fb::Norm *>(VT_NORM_MIXED);
   }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
@@ -2189,6 +2433,8 @@ struct Block FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyOffset(verifier, VT_FEED_FORWARD) &&
            verifier.VerifyTable(feed_forward()) &&
            VerifyField<uint8_t>(verifier, VT_RESIDUAL, 1) &&
+           VerifyOffset(verifier, VT_NORM_MIXED) &&
+           verifier.VerifyTable(norm_mixed()) &&
            verifier.EndTable();
   }
 };
@@ -2225,6 +2471,10 @@ template<> inline const lsrt::fb::GlobalFilter *Block::mixer_as<lsrt::fb::Global
   return mixer_as_GlobalFilter();
 }
 
+template<> inline const lsrt::fb::DilatedAttention *Block::mixer_as<lsrt::fb::DilatedAttention>() const {
+  return mixer_as_DilatedAttention();
+}
+
 struct BlockBuilder {
   typedef Block Table;
   flatbuffers::FlatBufferBuilder &fbb_;
@@ -2247,6 +2497,9 @@ struct BlockBuilder {
   void add_residual(lsrt::fb::Residual residual) {
     fbb_.AddElement<uint8_t>(Block::VT_RESIDUAL, static_cast<uint8_t>(residual), 0);
   }
+  void add_norm_mixed(flatbuffers::Offset<lsrt::fb::Norm> norm_mixed) {
+    fbb_.AddOffset(Block::VT_NORM_MIXED, norm_mixed);
+  }
   explicit BlockBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
     start_ = fbb_.StartTable();
@@ -2267,8 +2520,10 @@ inline flatbuffers::Offset<Block> CreateBlock(
     flatbuffers::Offset<void> mixer = 0,
     flatbuffers::Offset<lsrt::fb::Norm> norm2 = 0,
     flatbuffers::Offset<lsrt::fb::FeedForward> feed_forward = 0,
-    lsrt::fb::Residual residual = lsrt::fb::Residual::pre_norm) {
+    lsrt::fb::Residual residual = lsrt::fb::Residual::pre_norm,
+    flatbuffers::Offset<lsrt::fb::Norm> norm_mixed = 0) {
   BlockBuilder builder_(_fbb);
+  builder_.add_norm_mixed(norm_mixed);
   builder_.add_feed_forward(feed_forward);
   builder_.add_norm2(norm2);
   builder_.add_mixer(mixer);
@@ -2301,6 +2556,9 @@ struct Stage FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const lsrt::fb::PatchStem *stem_as_PatchStem() const {
     return stem_type() == lsrt::fb::Stem::PatchStem ? static_cast<const lsrt::fb::PatchStem *>(stem()) : nullptr;
   }
+  const lsrt::fb::TileStem *stem_as_TileStem() const {
+    return stem_type() == lsrt::fb::Stem::TileStem ? static_cast<const lsrt::fb::TileStem *>(stem()) : nullptr;
+  }
   const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Block>> *blocks() const {
     return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lsrt::fb::Block>> *>(VT_BLOCKS);
   }
@@ -2322,6 +2580,10 @@ template<> inline const lsrt::fb::TokenStem *Stage::stem_as<lsrt::fb::TokenStem>
 
 template<> inline const lsrt::fb::PatchStem *Stage::stem_as<lsrt::fb::PatchStem>() const {
   return stem_as_PatchStem();
+}
+
+template<> inline const lsrt::fb::TileStem *Stage::stem_as<lsrt::fb::TileStem>() const {
+  return stem_as_TileStem();
 }
 
 struct StageBuilder {
@@ -2523,6 +2785,72 @@ inline flatbuffers::Offset<ClassifierHead> CreateClassifierHeadDirect(
       pool,
       pair,
       layers__);
+}
+
+struct EmbeddingHead FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef EmbeddingHeadBuilder Builder;
+  static const flatbuffers::TypeTable *MiniReflectTypeTable() {
+    return EmbeddingHeadTypeTable();
+  }
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_NORM = 4,
+    VT_POOL = 6,
+    VT_OUTPUT_NORM = 8
+  };
+  const lsrt::fb::Norm *norm() const {
+    return GetPointer<const lsrt::fb::Norm *>(VT_NORM);
+  }
+  lsrt::fb::Pool pool() const {
+    return static_cast<lsrt::fb::Pool>(GetField<uint8_t>(VT_POOL, 0));
+  }
+  const lsrt::fb::Norm *output_norm() const {
+    return GetPointer<const lsrt::fb::Norm *>(VT_OUTPUT_NORM);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyOffset(verifier, VT_NORM) &&
+           verifier.VerifyTable(norm()) &&
+           VerifyField<uint8_t>(verifier, VT_POOL, 1) &&
+           VerifyOffset(verifier, VT_OUTPUT_NORM) &&
+           verifier.VerifyTable(output_norm()) &&
+           verifier.EndTable();
+  }
+};
+
+struct EmbeddingHeadBuilder {
+  typedef EmbeddingHead Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_norm(flatbuffers::Offset<lsrt::fb::Norm> norm) {
+    fbb_.AddOffset(EmbeddingHead::VT_NORM, norm);
+  }
+  void add_pool(lsrt::fb::Pool pool) {
+    fbb_.AddElement<uint8_t>(EmbeddingHead::VT_POOL, static_cast<uint8_t>(pool), 0);
+  }
+  void add_output_norm(flatbuffers::Offset<lsrt::fb::Norm> output_norm) {
+    fbb_.AddOffset(EmbeddingHead::VT_OUTPUT_NORM, output_norm);
+  }
+  explicit EmbeddingHeadBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<EmbeddingHead> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<EmbeddingHead>(end);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<EmbeddingHead> CreateEmbeddingHead(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    flatbuffers::Offset<lsrt::fb::Norm> norm = 0,
+    lsrt::fb::Pool pool = lsrt::fb::Pool::cls,
+    flatbuffers::Offset<lsrt::fb::Norm> output_norm = 0) {
+  EmbeddingHeadBuilder builder_(_fbb);
+  builder_.add_output_norm(output_norm);
+  builder_.add_norm(norm);
+  builder_.add_pool(pool);
+  return builder_.Finish();
 }
 
 struct Token FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
@@ -3267,6 +3595,9 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const lsrt::fb::ClassifierHead *head_as_ClassifierHead() const {
     return head_type() == lsrt::fb::Head::ClassifierHead ? static_cast<const lsrt::fb::ClassifierHead *>(head()) : nullptr;
   }
+  const lsrt::fb::EmbeddingHead *head_as_EmbeddingHead() const {
+    return head_type() == lsrt::fb::Head::EmbeddingHead ? static_cast<const lsrt::fb::EmbeddingHead *>(head()) : nullptr;
+  }
   const lsrt::fb::Stream *stream() const {
     return GetPointer<const lsrt::fb::Stream *>(VT_STREAM);
   }
@@ -3325,6 +3656,10 @@ template<> inline const lsrt::fb::TokenHead *Model::head_as<lsrt::fb::TokenHead>
 
 template<> inline const lsrt::fb::ClassifierHead *Model::head_as<lsrt::fb::ClassifierHead>() const {
   return head_as_ClassifierHead();
+}
+
+template<> inline const lsrt::fb::EmbeddingHead *Model::head_as<lsrt::fb::EmbeddingHead>() const {
+  return head_as_EmbeddingHead();
 }
 
 struct ModelBuilder {
@@ -3464,6 +3799,10 @@ inline bool VerifyStem(flatbuffers::Verifier &verifier, const void *obj, Stem ty
       auto ptr = reinterpret_cast<const lsrt::fb::PatchStem *>(obj);
       return verifier.VerifyTable(ptr);
     }
+    case Stem::TileStem: {
+      auto ptr = reinterpret_cast<const lsrt::fb::TileStem *>(obj);
+      return verifier.VerifyTable(ptr);
+    }
     default: return true;
   }
 }
@@ -3517,6 +3856,10 @@ inline bool VerifyMixer(flatbuffers::Verifier &verifier, const void *obj, Mixer 
       auto ptr = reinterpret_cast<const lsrt::fb::GlobalFilter *>(obj);
       return verifier.VerifyTable(ptr);
     }
+    case Mixer::DilatedAttention: {
+      auto ptr = reinterpret_cast<const lsrt::fb::DilatedAttention *>(obj);
+      return verifier.VerifyTable(ptr);
+    }
     default: return true;
   }
 }
@@ -3544,6 +3887,10 @@ inline bool VerifyHead(flatbuffers::Verifier &verifier, const void *obj, Head ty
     }
     case Head::ClassifierHead: {
       auto ptr = reinterpret_cast<const lsrt::fb::ClassifierHead *>(obj);
+      return verifier.VerifyTable(ptr);
+    }
+    case Head::EmbeddingHead: {
+      auto ptr = reinterpret_cast<const lsrt::fb::EmbeddingHead *>(obj);
       return verifier.VerifyTable(ptr);
     }
     default: return true;
@@ -3596,14 +3943,16 @@ inline const flatbuffers::TypeTable *StemTypeTable() {
   static const flatbuffers::TypeCode type_codes[] = {
     { flatbuffers::ET_SEQUENCE, 0, -1 },
     { flatbuffers::ET_SEQUENCE, 0, 0 },
-    { flatbuffers::ET_SEQUENCE, 0, 1 }
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::TokenStemTypeTable,
-    lsrt::fb::PatchStemTypeTable
+    lsrt::fb::PatchStemTypeTable,
+    lsrt::fb::TileStemTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_UNION, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_UNION, 4, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -3633,7 +3982,8 @@ inline const flatbuffers::TypeTable *MixerTypeTable() {
     { flatbuffers::ET_SEQUENCE, 0, 4 },
     { flatbuffers::ET_SEQUENCE, 0, 5 },
     { flatbuffers::ET_SEQUENCE, 0, 6 },
-    { flatbuffers::ET_SEQUENCE, 0, 7 }
+    { flatbuffers::ET_SEQUENCE, 0, 7 },
+    { flatbuffers::ET_SEQUENCE, 0, 8 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::CausalLongShortTypeTable,
@@ -3643,10 +3993,11 @@ inline const flatbuffers::TypeTable *MixerTypeTable() {
     lsrt::fb::SelectiveScanTypeTable,
     lsrt::fb::StateSpaceDualTypeTable,
     lsrt::fb::VisionWindowTypeTable,
-    lsrt::fb::GlobalFilterTypeTable
+    lsrt::fb::GlobalFilterTypeTable,
+    lsrt::fb::DilatedAttentionTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_UNION, 9, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_UNION, 10, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -3701,14 +4052,16 @@ inline const flatbuffers::TypeTable *HeadTypeTable() {
   static const flatbuffers::TypeCode type_codes[] = {
     { flatbuffers::ET_SEQUENCE, 0, -1 },
     { flatbuffers::ET_SEQUENCE, 0, 0 },
-    { flatbuffers::ET_SEQUENCE, 0, 1 }
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::TokenHeadTypeTable,
-    lsrt::fb::ClassifierHeadTypeTable
+    lsrt::fb::ClassifierHeadTypeTable,
+    lsrt::fb::EmbeddingHeadTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_UNION, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_UNION, 4, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -3807,6 +4160,23 @@ inline const flatbuffers::TypeTable *PatchStemTypeTable() {
   };
   static const flatbuffers::TypeTable tt = {
     flatbuffers::ST_TABLE, 7, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *TileStemTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 1 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable,
+    lsrt::fb::TensorTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 4, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -3990,18 +4360,37 @@ inline const flatbuffers::TypeTable *GlobalFilterTypeTable() {
   return &tt;
 }
 
+inline const flatbuffers::TypeTable *DilatedAttentionTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_UINT, 0, -1 },
+    { flatbuffers::ET_UINT, 1, -1 },
+    { flatbuffers::ET_UINT, 1, -1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::LinearTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 5, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
 inline const flatbuffers::TypeTable *FeedForwardTypeTable() {
   static const flatbuffers::TypeCode type_codes[] = {
     { flatbuffers::ET_SEQUENCE, 0, 0 },
     { flatbuffers::ET_SEQUENCE, 0, 0 },
-    { flatbuffers::ET_UCHAR, 0, 1 }
+    { flatbuffers::ET_UCHAR, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 2 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::LinearTypeTable,
-    lsrt::fb::ActivationTypeTable
+    lsrt::fb::ActivationTypeTable,
+    lsrt::fb::NormTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_TABLE, 3, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_TABLE, 4, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -4013,7 +4402,8 @@ inline const flatbuffers::TypeTable *BlockTypeTable() {
     { flatbuffers::ET_SEQUENCE, 0, 1 },
     { flatbuffers::ET_SEQUENCE, 0, 0 },
     { flatbuffers::ET_SEQUENCE, 0, 2 },
-    { flatbuffers::ET_UCHAR, 0, 3 }
+    { flatbuffers::ET_UCHAR, 0, 3 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
   };
   static const flatbuffers::TypeFunction type_refs[] = {
     lsrt::fb::NormTypeTable,
@@ -4022,7 +4412,7 @@ inline const flatbuffers::TypeTable *BlockTypeTable() {
     lsrt::fb::ResidualTypeTable
   };
   static const flatbuffers::TypeTable tt = {
-    flatbuffers::ST_TABLE, 6, type_codes, type_refs, nullptr, nullptr, nullptr
+    flatbuffers::ST_TABLE, 7, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }
@@ -4072,6 +4462,22 @@ inline const flatbuffers::TypeTable *ClassifierHeadTypeTable() {
   };
   static const flatbuffers::TypeTable tt = {
     flatbuffers::ST_TABLE, 4, type_codes, type_refs, nullptr, nullptr, nullptr
+  };
+  return &tt;
+}
+
+inline const flatbuffers::TypeTable *EmbeddingHeadTypeTable() {
+  static const flatbuffers::TypeCode type_codes[] = {
+    { flatbuffers::ET_SEQUENCE, 0, 0 },
+    { flatbuffers::ET_UCHAR, 0, 1 },
+    { flatbuffers::ET_SEQUENCE, 0, 0 }
+  };
+  static const flatbuffers::TypeFunction type_refs[] = {
+    lsrt::fb::NormTypeTable,
+    lsrt::fb::PoolTypeTable
+  };
+  static const flatbuffers::TypeTable tt = {
+    flatbuffers::ST_TABLE, 3, type_codes, type_refs, nullptr, nullptr, nullptr
   };
   return &tt;
 }

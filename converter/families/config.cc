@@ -85,6 +85,19 @@ Result<uint32_t> Config::count(const char* name, uint32_t low, uint32_t high, ui
   return has(name) ? count(name, low, high) : otherwise;
 }
 
+Result<std::vector<uint32_t>> Config::counts(const char* name, uint32_t low, uint32_t high) const {
+  std::vector<uint32_t> all;
+  if (!has(name)) return all;
+  const std::string expected = "a list of integers in " + std::to_string(low) + " .. " + std::to_string(high);
+  if (!find(name)->is_array() || find(name)->empty()) return wrong(name, expected.c_str());
+  for (const auto& element : *find(name)) {
+    int64_t value = 0;
+    if (!as_integer(element, &value) || value < low || value > high) return wrong(name, expected.c_str());
+    all.push_back(static_cast<uint32_t>(value));
+  }
+  return all;
+}
+
 Result<int32_t> Config::integer(const char* name, int32_t otherwise) const {
   if (!has(name)) return otherwise;
   int64_t value = 0;

@@ -29,6 +29,8 @@ class Config {
   // the places looked at and --config.
   Result<uint32_t> count(const char* name, uint32_t low, uint32_t high) const;
   Result<uint32_t> count(const char* name, uint32_t low, uint32_t high, uint32_t otherwise) const;
+  // A list of counts; empty: absent.
+  Result<std::vector<uint32_t>> counts(const char* name, uint32_t low, uint32_t high) const;
   Result<int32_t> integer(const char* name, int32_t otherwise) const;
   Result<bool> boolean(const char* name) const;
   Result<bool> boolean(const char* name, bool otherwise) const;

@@ -241,11 +241,14 @@ flatbuffers::Offset<fb::Block> ModelBuilder::block(const BlockParts& parts,
                                                    const std::function<MixerTable()>& mixer) {
   const auto norm1 = norm(parts.norm1, parts.width, parts.eps);
   const MixerTable made = mixer();
+  flatbuffers::Offset<fb::Norm> norm_mixed, norm_hidden;
+  if (!parts.norm_mixed.empty()) norm_mixed = norm(parts.norm_mixed, parts.width, parts.eps);
   const auto norm2 = norm(parts.norm2, parts.width, parts.eps);
   const auto fc1 = linear(parts.fc1, parts.hidden, parts.width);
   const auto fc2 = linear(parts.fc2, parts.width, parts.hidden);
-  const auto feed_forward = fb::CreateFeedForward(fb(), fc1, fc2, parts.activation);
-  return fb::CreateBlock(fb(), norm1, made.type, made.table, norm2, feed_forward, parts.residual);
+  if (!parts.norm_hidden.empty()) norm_hidden = norm(parts.norm_hidden, parts.hidden, parts.eps);
+  const auto feed_forward = fb::CreateFeedForward(fb(), fc1, fc2, parts.activation, norm_hidden);
+  return fb::CreateBlock(fb(), norm1, made.type, made.table, norm2, feed_forward, parts.residual, norm_mixed);
 }
 
 flatbuffers::Offset<fb::Tensor> ModelBuilder::constant(const std::string& name, uint32_t width, float value) {

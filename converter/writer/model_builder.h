@@ -113,6 +113,7 @@ class ModelBuilder {
     float eps = 0;  // of the norms
     fb::Activation activation = fb::Activation::gelu;
     fb::Residual residual = fb::Residual::pre_norm;
+    std::string norm_mixed = {}, norm_hidden = {};  // names; empty: none
   };
   struct MixerTable {
     fb::Mixer type;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/classify/encoder_network.h"
+#include "runtime/classify/slide_network.h"
 #include "runtime/classify/vision_network.h"
 #include "runtime/device/threads.h"
 #include "runtime/text/session.h"
@@ -147,6 +148,50 @@ Result<std::vector<Array>> run_encoder(const std::shared_ptr<Backend>& backend,
   return outputs;
 }
 
+// coords [batch, n, 2], int32 or float32.
+Result<std::vector<float>> find_coords(const std::vector<Array>& inputs, uint32_t batch, uint32_t n) {
+  const auto is_coords = [](const Array& array) { return array.name == "coords"; };
+  const auto found = std::find_if(inputs.begin(), inputs.end(), is_coords);
+  const bool is_int = found != inputs.end() && found->type == DataType::kInt32;
+  LSRT_ASSIGN(const Array* coords,
+              find_input(inputs, "coords", is_int ? DataType::kInt32 : DataType::kFloat32, 3));
+  if (coords->shape != std::vector<uint32_t>{batch, n, 2}) {
+    return fail(Error::kArgument, "input 'coords' has shape %s, expected [%u, %u, 2] as there are tiles",
+                shape_text(coords->shape).c_str(), batch, n);
+  }
+  std::vector<float> values(coords->elements());
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = is_int ? static_cast<float>(coords->ints()[i]) : coords->floats()[i];
+  }
+  return values;
+}
+
+Result<std::vector<Array>> run_slide_encoder(const std::shared_ptr<Backend>& backend,
+                                             const std::vector<Array>& inputs, const ArrayOptions& options) {
+  const Model& model = backend->model();
+  LSRT_ASSIGN(const Array* tiles, find_input(inputs, "tiles", DataType::kFloat32, 3));
+  const uint32_t batch = tiles->shape[0], n = tiles->shape[1], features = tiles->shape[2];
+  const size_t expected = std::get<TileStem>(model.stages[0].stem).projection.inputs;
+  if (features != expected) {
+    return fail(Error::kArgument, "input 'tiles' has shape %s, expected [batch, n, %zu]",
+                shape_text(tiles->shape).c_str(), expected);
+  }
+  LSRT_ASSIGN(const std::vector<float> coords, find_coords(inputs, batch, n));
+  SlideOptions slide;
+  slide.threads = choose_threads(model, options.threads);
+  slide.max_tiles = n;
+  LSRT_ASSIGN(std::unique_ptr<SlideNetwork> network, SlideNetwork::create(backend, slide));
+  std::vector<Array> outputs;
+  outputs.push_back(
+      make_array("embedding", DataType::kFloat32, {batch, static_cast<uint32_t>(network->width())}));
+  auto* out = reinterpret_cast<float*>(outputs[0].bytes.data());
+  for (size_t i = 0; i < batch; ++i) {
+    LSRT_TRY(
+        network->run(tiles->floats() + i * n * features, &coords[i * n * 2], n, out + i * network->width()));
+  }
+  return outputs;
+}
+
 }  // namespace
 
 size_t Array::elements() const {
@@ -175,8 +220,8 @@ Result<std::vector<Array>> run_arrays(const std::shared_ptr<Backend>& backend,
   const Model& model = backend->model();
   if (model.family == Family::kLm) return run_language_model(backend, inputs, options);
   if (model.family == Family::kVil) return run_vision_model(backend, inputs, options);
-  if (model.family == Family::kEncoder) return run_encoder(backend, inputs, options);
-  return fail(Error::kUnsupported, "models of family '%s' cannot be run", family_name(model.family));
+  if (model.family == Family::kSlide) return run_slide_encoder(backend, inputs, options);
+  return run_encoder(backend, inputs, options);
 }
 
 }  // namespace lsrt

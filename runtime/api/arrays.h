@@ -5,8 +5,11 @@
 // | lm      | tokens [batch, n] int32                          | logprobs [batch, n, V]  |              |
 // | vil     | image [batch, 3, H, W] float32, normalised       | logits [batch, classes] | stage{i}     |
 // | encoder | tokens_{j} [batch, n] int32, mask_{j} [batch, n] | logits [batch, classes] | encoder_{j}  |
+// | slide   | tiles [batch, n, features] float32,              | embedding               |              |
+// |         | coords [batch, n, 2]                             |   [batch, width]        |              |
 //
-// j = 0, and 1 for models that compare pairs; a mask is int32 or float32, 0 at padding.
+// j = 0, and 1 for models that compare pairs; a mask is int32 or float32, 0 at padding; coords are int32 or
+// float32, pixels.
 #pragma once
 
 #include <functional>

@@ -15,18 +15,6 @@ struct lsrt_classifier {
   std::vector<float> pixels;  // of a batch, normalised
 };
 
-namespace {
-
-Status require_family(const lsrt_model* model, Family family) {
-  LSRT_TRY(require(model, "model"));
-  const Family own = model->loaded->model->family;
-  if (own == family) return {};
-  return fail(Error::kArgument, "the model is of family '%s', not '%s'", family_name(own),
-              family_name(family));
-}
-
-}  // namespace
-
 lsrt_classifier_params lsrt_classifier_default_params(void) {
   return {sizeof(lsrt_classifier_params), 0, 1, 0};
 }

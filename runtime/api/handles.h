@@ -125,6 +125,9 @@ inline Status require(const void* pointer, const char* name) {
   return pointer ? Status() : fail(Error::kArgument, "%s is NULL", name);
 }
 
+// kArgument, unless the model is one of this family.
+Status require_family(const lsrt_model* model, Family family);
+
 LSRT_FIELD_ENDS(lsrt_model_params, LSRT_END(lsrt_model_params, struct_size),
                 LSRT_END(lsrt_model_params, backend), LSRT_END(lsrt_model_params, isa),
                 LSRT_END(lsrt_model_params, map));
@@ -143,6 +146,12 @@ LSRT_FIELD_ENDS(lsrt_sampler_params, LSRT_END(lsrt_sampler_params, struct_size),
 LSRT_FIELD_ENDS(lsrt_classifier_params, LSRT_END(lsrt_classifier_params, struct_size),
                 LSRT_END(lsrt_classifier_params, threads), LSRT_END(lsrt_classifier_params, max_batch),
                 LSRT_END(lsrt_classifier_params, max_bytes));
+LSRT_FIELD_ENDS(lsrt_embedder_params, LSRT_END(lsrt_embedder_params, struct_size),
+                LSRT_END(lsrt_embedder_params, threads), LSRT_END(lsrt_embedder_params, max_tiles),
+                LSRT_END(lsrt_embedder_params, max_bytes));
+LSRT_FIELD_ENDS(lsrt_slide_input, LSRT_END(lsrt_slide_input, struct_size),
+                LSRT_END(lsrt_slide_input, features), LSRT_END(lsrt_slide_input, tile),
+                LSRT_END(lsrt_slide_input, cells), LSRT_END(lsrt_slide_input, width));
 LSRT_FIELD_ENDS(lsrt_image_input, LSRT_END(lsrt_image_input, struct_size), LSRT_END(lsrt_image_input, size),
                 LSRT_END(lsrt_image_input, resize), LSRT_END(lsrt_image_input, mean),
                 LSRT_END(lsrt_image_input, std));

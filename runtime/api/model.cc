@@ -31,6 +31,14 @@ lsrt_status report(Error code, const char* message) {
   return static_cast<lsrt_status>(code);
 }
 
+Status require_family(const lsrt_model* model, Family family) {
+  LSRT_TRY(require(model, "model"));
+  const Family own = model->loaded->model->family;
+  if (own == family) return {};
+  return fail(Error::kArgument, "the model is of family '%s', not '%s'%s", family_name(own),
+              family_name(family), own == Family::kSlide ? ": it makes embeddings of slides" : "");
+}
+
 }  // namespace lsrt
 
 const char* lsrt_version(void) { return LSRT_VERSION; }

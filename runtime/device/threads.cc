@@ -11,6 +11,7 @@
 namespace lsrt {
 namespace {
 
+constexpr uint64_t kTilesOfSlide = 1024;     // a slide has hundreds to many thousands
 constexpr uint64_t kWorkOfThread = 1 << 18;  // multiply-adds of a block; measured: docs/performance.md
 
 // Of the control group (version 2) that a container runs in; 0: no limit known.
@@ -21,7 +22,7 @@ uint32_t quota() {
   return static_cast<uint32_t>(std::min((time + period - 1) / period, 65536.0));
 }
 
-// Of the model's blocks together, for one token, image or longest document.
+// Of the model's blocks together, for one token, image, slide or longest document.
 uint64_t multiply_adds(const Model& model) {
   uint64_t all = 0;
   for (const Stage& stage : model.stages) {
@@ -29,6 +30,7 @@ uint64_t multiply_adds(const Model& model) {
     if (const auto* patches = std::get_if<PatchStem>(&stage.stem))
       rows = uint64_t{patches->grid} * patches->grid;
     if (model.family == Family::kEncoder) rows = model.sequence.max_length;
+    if (model.family == Family::kSlide) rows = kTilesOfSlide;
     for (const Block& block : stage.blocks) {
       const auto add = [&](const LinearView& layer) { all += rows * layer.outputs * layer.inputs; };
       std::visit([&](const auto& mixer) { mixer.for_each_linear(add); }, block.mixer);

@@ -24,6 +24,7 @@ Status PreparedBlock::prepare(Backend& backend) {
   LSRT_ASSIGN(fc1, backend.prepare(block->feed_forward.fc1));
   LSRT_ASSIGN(fc2, backend.prepare(block->feed_forward.fc2));
   norm1 = backend.norm(block->norm1), norm2 = backend.norm(block->norm2);
+  norm_mixed = backend.norm(block->norm_mixed), norm_hidden = backend.norm(block->feed_forward.norm);
   if (norm_keys_view) norm_keys = backend.norm(*norm_keys_view);
   if (norm_summary_view) norm_summary = backend.norm(*norm_summary_view);
   return {};
@@ -124,14 +125,23 @@ void LayerRunner::feed_forward(Stream& stream, const PreparedBlock& block, Dev<c
   for (size_t count; rows > 0; rows -= count, attention += count * width, x += count * width) {
     count = rows <= most_rows_ ? rows : tile_;
     const size_t first = std::min(globals, count);
-    if (first) linear.linear(stream, *block.global_out, attention, first, Activation::kNone, mixed_);
+    Dev<const float> found = attention;
+    if (block.norm_mixed) {
+      row_ops.layer_norm(stream, block.norm_mixed, width, found, width, count, normed_, width);
+      found = normed_;
+    }
+    if (first) linear.linear(stream, *block.global_out, found, first, Activation::kNone, mixed_);
     if (first < count) {
-      linear.linear(stream, *block.out, attention + first * width, count - first, Activation::kNone,
+      linear.linear(stream, *block.out, found + first * width, count - first, Activation::kNone,
                     mixed_ + first * width);
     }
     globals -= first;
     row_ops.add_norm(stream, block.norm2, width, mixed_, count, x, normed_);
     linear.linear(stream, *block.fc1, normed_, count, block.block->feed_forward.activation, hidden_);
+    if (block.norm_hidden) {
+      const size_t hidden = block.fc1->outputs;
+      row_ops.layer_norm(stream, block.norm_hidden, hidden, hidden_, hidden, count, hidden_, hidden);
+    }
     linear.linear(stream, *block.fc2, hidden_, count, Activation::kNone, mixed_);
     row_ops.add(stream, mixed_, count * width, x);
   }

@@ -21,7 +21,7 @@ struct PreparedBlock {
   const NormView *norm_keys_view, *norm_summary_view;  // may be null
   // Once prepare() was called:
   const Linear *qkv, *out, *global_qkv, *global_out, *fc1, *fc2;
-  DeviceNorm norm1, norm2, norm_keys, norm_summary;
+  DeviceNorm norm1, norm2, norm_keys, norm_summary, norm_mixed, norm_hidden;
 
   // mixer: that of the block.
   template <typename Mixer>
@@ -74,7 +74,8 @@ class LayerRunner {
   void store_globals(Stream& stream, const DeviceNorm& norm, const KeyValueStore& store, size_t first,
                      size_t count, Dev<float> key, Dev<float> value) const;
 
-  // Second pass: x[rows, width] += out(attention), then += feed-forward.
+  // Second pass: x[rows, width] += out(attention), then += feed-forward; what out and its last layer are
+  // given is normed where the block says so.
   void feed_forward(Stream& stream, const PreparedBlock& block, Dev<const float> attention, size_t rows,
                     Dev<float> x) const;
 

@@ -11,9 +11,10 @@ enum class Family : uint8_t {
   kLm,       // a stream of tokens; log-probabilities of the next one
   kEncoder,  // whole sequences of tokens, or pairs of them; logits of classes
   kVil,      // images; logits of classes
+  kSlide,    // the tiles of a slide with their places; an embedding
 };
 
-inline constexpr Family kFamilies[] = {Family::kLm, Family::kEncoder, Family::kVil};
+inline constexpr Family kFamilies[] = {Family::kLm, Family::kEncoder, Family::kVil, Family::kSlide};
 
 // The name in model files, messages and the C API.
 constexpr const char* family_name(Family family) {
@@ -23,9 +24,11 @@ constexpr const char* family_name(Family family) {
     case Family::kEncoder:
       return "encoder";
     case Family::kVil:
+      return "vil";
+    case Family::kSlide:
       break;
   }
-  return "vil";
+  return "slide";
 }
 
 // Nothing: no family is called so.

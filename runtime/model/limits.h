@@ -52,4 +52,10 @@ inline constexpr uint32_t kMaxClsRows = 256;           // of a stage, with their
 inline constexpr uint32_t kMaxFilterGrid = 256;        // patches on a side of a grid that is filtered as a
                                                        // whole: a channel takes its cube in steps
 
+// ---- slides
+
+inline constexpr uint32_t kMaxDilations = 8;  // pairs of a segment and a ratio: a row's are bits of a byte
+inline constexpr uint32_t kMaxTilePixels = 1 << 24;  // on a side of a cell: whole numbers of float32
+inline constexpr uint32_t kMaxCells = 1 << 20;       // on a side of a slide
+
 }  // namespace lsrt

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "runtime/model/family.h"
+#include "runtime/model/limits.h"
 #include "runtime/model/views.h"
 
 namespace lsrt {
@@ -187,6 +188,32 @@ struct GlobalFilter {
   }
   template <typename F>
   void for_each_linear(const F&) const {}
+};
+
+struct DilatedAttention {
+  struct Dilation {
+    uint32_t segment, ratio;
+  };
+  uint32_t heads = 0, head_dim = 0, dilation_count = 0;
+  Dilation dilations[kMaxDilations] = {};  // one of them has the ratio 1
+  LinearView qkv, out;
+
+  // The residue that a head looks at by one of them.
+  size_t residue(size_t head, size_t dilation) const {
+    const size_t ratio = dilations[dilation].ratio;
+    return head / ((heads + ratio - 1) / ratio);
+  }
+
+  static constexpr bool fits(Family family) { return family == Family::kSlide; }
+  template <typename F>
+  void for_each_array(const F& f) const {
+    f("attention", qkv.weight.data);
+    f("attention", out.weight.data);
+  }
+  template <typename F>
+  void for_each_linear(const F& f) const {
+    f(qkv), f(out);
+  }
 };
 
 }  // namespace lsrt

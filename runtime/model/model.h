@@ -48,7 +48,14 @@ struct PatchStem {
   const float* positions = nullptr;   // [cls_count + grid * grid, width] or null
 };
 
-using Stem = std::variant<TokenStem, PatchStem>;
+struct TileStem {
+  uint32_t tile = 0, cells = 0;  // pixels on a side of a cell, cells on a side of a slide
+  LinearView projection;
+  const float* cls_token = nullptr;  // [width]
+  TensorView positions;              // [cells, width / 2]
+};
+
+using Stem = std::variant<TokenStem, PatchStem, TileStem>;
 
 // One of the list.
 template <typename None, typename... Kinds>
@@ -62,6 +69,7 @@ using Mixer = VariantOf<void
 struct FeedForward {
   LinearView fc1, fc2;
   Activation activation = Activation::kGelu;
+  NormView norm;  // of what fc2 is given, or none
   explicit operator bool() const { return static_cast<bool>(fc1.weight); }
 };
 
@@ -70,6 +78,7 @@ struct Block {
   Mixer mixer;
   FeedForward feed_forward;  // absent, with norm2, where the mixer is all of the block
   Residual residual = Residual::kPreNorm;
+  NormView norm_mixed;  // of what the mixer's out is given, or none
 };
 
 struct Stage {
@@ -90,7 +99,12 @@ struct ClassifierHead {
   std::vector<LinearView> layers;
 };
 
-using Head = std::variant<TokenHead, ClassifierHead>;
+struct EmbeddingHead {
+  NormView norm, output_norm;
+  Pool pool = Pool::kCls;
+};
+
+using Head = std::variant<TokenHead, ClassifierHead, EmbeddingHead>;
 
 // How byte-level byte pair encoding makes tokens of text; texts by id are the vocabulary's.
 struct BytePairs {

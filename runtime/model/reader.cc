@@ -247,7 +247,7 @@ Status ModelReader::norm(const std::string& what, const fb::Norm* source, uint64
 Status ModelReader::read(const fb::Model& source) {
   const std::optional<Family> family = family_called(source.family()->string_view());
   if (!family) {
-    return wrong("family", "\"%s\" is not lm, encoder or vil",
+    return wrong("family", "\"%s\" is not lm, encoder, vil or slide",
                  printable(source.family()->string_view()).c_str());
   }
   model_->family = *family;

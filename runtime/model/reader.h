@@ -63,7 +63,9 @@ class ModelReader {
   Status token_stem(const fb::TokenStem& source, TokenStem* stem, Rows* rows);
   Status patch_stem(const fb::PatchStem& source, size_t index, const Rows& previous, PatchStem* stem,
                     Rows* rows);
+  Status tile_stem(const fb::TileStem& source, TileStem* stem, Rows* rows);
   Status block(const fb::Block& source, const Rows& rows, Block* block);
+  Status inner_norms(const fb::Block& source, const Rows& rows, Block* block);
   Status mixer(const fb::Block& source, const Rows& rows, Mixer* mixer);
   Status head_dim(uint32_t heads, uint32_t rank, const Rows& rows, uint32_t* head_dim) const;
   // runtime/mixers: each mixer reads and checks itself.
@@ -74,6 +76,7 @@ class ModelReader {
   // reader_io.cc: input, output, origin.
   Status stream(const fb::Model& source);
   Status head(const fb::Model& source);
+  Status embedding_head(const fb::EmbeddingHead& source);
   Status vocabulary(const fb::Model& source);
   Status byte_pairs(const fb::BytePairs* source);  // null: none
   Status sequence(const fb::Model& source);

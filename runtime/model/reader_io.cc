@@ -35,7 +35,11 @@ Status ModelReader::head(const fb::Model& source) {
     return linear("head projection", source.head_as_TokenHead()->projection(), stem.embedding.shape[0], width,
                   &head.projection);
   }
-  if (is(Family::kLm) || source.head_type() != fb::Head::ClassifierHead) {
+  if (is(Family::kSlide) && source.head_type() == fb::Head::EmbeddingHead) {
+    return embedding_head(*source.head_as_EmbeddingHead());
+  }
+  const bool classifies = is(Family::kEncoder) || is(Family::kVil);
+  if (!classifies || source.head_type() != fb::Head::ClassifierHead) {
     return wrong("head", "kind %u does not fit the family %s", static_cast<unsigned>(source.head_type()),
                  family_name(model_->family));
   }
@@ -58,6 +62,14 @@ Status ModelReader::head(const fb::Model& source) {
     inputs = layer.outputs;
   }
   return {};
+}
+
+Status ModelReader::embedding_head(const fb::EmbeddingHead& source) {
+  auto& head = model_->head.emplace<EmbeddingHead>();
+  LSRT_TRY(norm("head norm", source.norm(), last_rows_.width, &head.norm));
+  LSRT_TRY(range("pool", static_cast<uint64_t>(source.pool()), 0, static_cast<uint64_t>(Pool::kMean)));
+  head.pool = static_cast<Pool>(source.pool());
+  return norm("head output_norm", source.output_norm(), last_rows_.width, &head.output_norm);
 }
 
 Status ModelReader::vocabulary(const fb::Model& source) {
@@ -251,6 +263,18 @@ Status ModelReader::golden_shapes() const {
            outputs[0].shape[1] <= inputs[0].shape[1];
     return fits ? Status()
                 : wrong("golden", "expected tokens [batch, n] and logprobs [batch, <= n, vocabulary]");
+  }
+  if (is(Family::kSlide)) {
+    const auto& stem = std::get<TileStem>(model_->stages[0].stem);
+    const uint64_t tiles = inputs[0].rank > 1 ? inputs[0].shape[1] : 0;
+    fits = fits && inputs.size() == 2 &&
+           is_array(inputs[0], "tiles", DataType::kFloat32, {batch, tiles, stem.projection.inputs}) &&
+           is_array(inputs[1], "coords", DataType::kFloat32, {batch, tiles, 2}) &&
+           is_array(outputs[0], "embedding", DataType::kFloat32, {batch, last_rows_.width});
+    return fits
+               ? Status()
+               : wrong("golden",
+                       "expected tiles [batch, n, features], coords [batch, n, 2], embedding [batch, width]");
   }
   const auto& head = std::get<ClassifierHead>(model_->head);
   fits = fits && is_array(outputs[0], "logits", DataType::kFloat32, {batch, head.layers.back().outputs});

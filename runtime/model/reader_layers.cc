@@ -41,7 +41,11 @@ Status ModelReader::stem(const fb::Stage& source, size_t index, const Rows& prev
   if (is(Family::kVil) && source.stem_type() == fb::Stem::PatchStem) {
     return patch_stem(*source.stem_as_PatchStem(), index, previous, &stage->stem.emplace<PatchStem>(), rows);
   }
-  if (!is(Family::kVil) && source.stem_type() == fb::Stem::TokenStem) {
+  if (is(Family::kSlide) && source.stem_type() == fb::Stem::TileStem) {
+    return tile_stem(*source.stem_as_TileStem(), &stage->stem.emplace<TileStem>(), rows);
+  }
+  const bool is_text = is(Family::kLm) || is(Family::kEncoder);
+  if (is_text && source.stem_type() == fb::Stem::TokenStem) {
     return token_stem(*source.stem_as_TokenStem(), &stage->stem.emplace<TokenStem>(), rows);
   }
   return wrong("stem", "kind %u does not fit the family %s", static_cast<unsigned>(source.stem_type()),
@@ -95,6 +99,20 @@ Status ModelReader::patch_stem(const fb::PatchStem& source, size_t index, const 
   return floats("positions", source.positions(), {count, rows->width}, &stem->positions);
 }
 
+Status ModelReader::tile_stem(const fb::TileStem& source, TileStem* stem, Rows* rows) {
+  stem->tile = source.tile();
+  LSRT_TRY(range("tile", stem->tile, 1, kMaxTilePixels));
+  LSRT_TRY(linear("projection", source.projection(), 0, 0, &stem->projection));
+  rows->width = static_cast<uint32_t>(stem->projection.outputs);
+  LSRT_TRY(range("width", stem->projection.outputs, 1, kMaxWidth));
+  if (rows->width % 2 != 0) return wrong("width", "%u is odd: a place has two halves", rows->width);
+  LSRT_TRY(floats("cls_token", source.cls_token(), {rows->width}, &stem->cls_token));
+  LSRT_TRY(
+      tensor("positions", source.positions(), {0, rows->width / 2}, {DataType::kFloat32}, &stem->positions));
+  stem->cells = stem->positions.shape[0];
+  return range("positions rows", stem->cells, 1, kMaxCells);
+}
+
 Status ModelReader::block(const fb::Block& source, const Rows& rows, Block* block) {
   LSRT_TRY(norm("norm1", source.norm1(), rows.width, &block->norm1));
   LSRT_TRY(range("residual", static_cast<uint64_t>(source.residual()), 0,
@@ -126,7 +144,16 @@ Status ModelReader::block(const fb::Block& source, const Rows& rows, Block* bloc
   LSRT_TRY(range("activation", static_cast<uint64_t>(feed_forward.activation()), 0,
                  static_cast<uint64_t>(Activation::kGelu)));
   block->feed_forward.activation = static_cast<Activation>(feed_forward.activation());
-  return {};
+  return inner_norms(source, rows, block);
+}
+
+Status ModelReader::inner_norms(const fb::Block& source, const Rows& rows, Block* block) {
+  const fb::Norm *mixed = source.norm_mixed(), *hidden = source.feed_forward()->norm();
+  if ((mixed || hidden) && !std::holds_alternative<DilatedAttention>(block->mixer)) {
+    return wrong("norm_mixed, feed_forward norm", "only blocks of a DilatedAttention have them");
+  }
+  LSRT_TRY(norm("norm_mixed", mixed, rows.width, &block->norm_mixed));
+  return norm("feed_forward norm", hidden, block->feed_forward.fc1.outputs, &block->feed_forward.norm);
 }
 
 Status ModelReader::mixer(const fb::Block& source, const Rows& rows, Mixer* out) {

@@ -218,6 +218,33 @@ other_images Longformer longformer-relative
 other_images GFNet gfnet-odd-grid
 other_images "GFNet pyramid" gfnet-pyramid
 
+for golden_slides in longnet longnet-mean; do
+  slides=$work/$golden_slides.lsrt
+  expect 0 convert "$golden/$golden_slides/checkpoint.pth" --config "$golden/$golden_slides/case.json" -o "$slides"
+  in_out "LongNet encoder of slides: 2 layers, d 32"
+  in_out "of the largest value of the embedding"
+  expect 0 verify "$slides"
+  in_out ok
+  expect 0 inspect "$slides" --json
+  json 'j["family"] == "slide" and j["input"]["features"] == 12 and j["input"]["cells_on_a_side"] == 20'
+  json 'j["input"]["ratios"][:2] == [1, 2] and len(j["input"]["segments"]) == len(j["input"]["ratios"])'
+  json 'sum(j["bytes_by_class"].values()) == j["bytes"] and j["bytes_by_class"]["positions"] == 20 * 16 * 4'
+  expect 0 run "$slides" --input "$golden/$golden_slides/io.safetensors" --output "$work/run.safetensors"
+  grep -aq '"embedding"' "$work/run.safetensors" || fail "run of $golden_slides wrote no embedding"
+  expect 1 run "$slides" --input "$golden/vil-4stage/io.safetensors" --output "$work/x"
+  in_err "no input is called 'tiles'"
+done
+expect 2 classify "$slides" "$images/colour.jpg"
+in_err "it makes embeddings of slides"
+expect 0 inspect "$slides"
+in_out "ratios: 1 2 4"
+expect 2 generate "$slides" --prompt a
+in_err "family 'slide'"
+expect 2 score "$slides" "$0"
+in_err "family 'slide'"
+expect 0 bench "$slides" --prompt 300 --repetitions 1 --json
+json 'j["results"][0]["test"] == "slide"'
+
 expect 0 bench --depth 0,40,20 --prompt 16 --generate 2 --repetitions 2 --json "$small"
 json '[(r["test"], r["depth"]) for r in j["results"]] == [(t, d) for d in (0, 20, 40) for t in ("prompt", "decode")]'
 json 'all(0 < r["min_ms"] <= r["median_ms"] and r["per_second"] > 0 for r in j["results"])'

@@ -230,7 +230,7 @@ TEST_CASE("trained checkpoints") {
 
 TEST_CASE("models of published shapes") {
   for (const char* name : {"enwik8-base", "vil-ls-medium-224", "vil-ls-base-224", "vil-ls-medium-384", "lra",
-                           "mamba-130m", "mamba2-130m"}) {
+                           "mamba-130m", "mamba2-130m", "gigapath-slide"}) {
     CAPTURE(name);
     Result<ModelBytes> bytes = random_model(name, {});
     REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());

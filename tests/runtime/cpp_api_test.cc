@@ -89,6 +89,38 @@ TEST_CASE("C++: text") {
   CHECK(asked > 1);
 }
 
+TEST_CASE("C++: slides") {
+  const api::Model model = load(lsrt_test::tiny_longnet(lsrt::Precision::kInt8));
+  CHECK(model.family() == "slide");
+  CHECK(model.classes() == 0);
+  const lsrt_slide_input input = model.slide_input().or_throw();
+  CHECK(input.features == 6);
+  CHECK(input.tile == 16);
+  CHECK(input.cells == 20);
+  CHECK(input.width == 16);
+  const std::vector<float> tiles(30 * 6, 0.5f), coords(30 * 2, 17.0f);
+  std::vector<float> expected(16);
+  lsrt_embedder* plain = nullptr;
+  REQUIRE(lsrt_embedder_create(model.get(), nullptr, &plain) == LSRT_OK);
+  CHECK(lsrt_embed_slide(plain, tiles.data(), coords.data(), 30, expected.data()) == LSRT_OK);
+  lsrt_embedder_free(plain);
+  api::EmbedderParams params;
+  params.max_tiles = 30;
+  api::Embedder embedder = model.embedder(params).or_throw();
+  CHECK(embedder.embed(tiles, coords).or_throw() == expected);
+  CHECK(embedder.embed(tiles, {1, 2, 3}).status().code() == LSRT_ERROR_ARGUMENT);
+  CHECK(embedder.embed({}, {}).message().find("must be 1 to 30") != std::string::npos);
+  CHECK(embedder.embed(tiles, std::vector<float>(60, 320)).message().find("below 320") != std::string::npos);
+  params.max_bytes = 1000;
+  CHECK(model.embedder(params).status().code() == LSRT_ERROR_MEMORY);
+  CHECK(model.classifier().message().find("is no classifier") != std::string::npos);
+  CHECK(model.sequence_input().message().find("it makes embeddings of slides") != std::string::npos);
+  CHECK(model.session().status().code() == LSRT_ERROR_ARGUMENT);
+  const api::Model other = load(lsrt_test::tiny_vil(lsrt::Precision::kInt8));
+  CHECK(other.embedder().message() == "the model is of family 'vil', not 'slide'");
+  CHECK(other.slide_input().status().code() == LSRT_ERROR_ARGUMENT);
+}
+
 TEST_CASE("C++: images and documents") {
   const api::Model vil = load(lsrt_test::tiny_vil(lsrt::Precision::kInt8));
   CHECK(vil.label(1) == "b");

@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "runtime/classify/encoder_network.h"
+#include "runtime/classify/slide_network.h"
 #include "runtime/classify/vision_network.h"
 #include "runtime/text/session.h"
 #include "tests/support/backends.h"
@@ -121,6 +122,7 @@ TEST_CASE("planning prepares nothing") {
     if (model->family == Family::kLm) CHECK(CausalNetwork::plan(backend, {}).ok());
     if (model->family == Family::kVil) CHECK(VisionNetwork::plan(backend, {}).ok());
     if (model->family == Family::kEncoder) CHECK(EncoderNetwork::plan(backend, {}).ok());
+    if (model->family == Family::kSlide) CHECK(SlideNetwork::plan(backend, {}).ok());
   }
 }
 
@@ -147,6 +149,7 @@ TEST_CASE("a device without a family of operations refuses by name") {
         std::string::npos);
   CHECK(VisionNetwork::create(poor("vil-4stage"), {}).status().code() == Error::kUnsupported);
   CHECK(EncoderNetwork::create(poor("lra-listops"), {}).status().code() == Error::kUnsupported);
+  CHECK(SlideNetwork::create(poor("longnet"), {}).status().code() == Error::kUnsupported);
   const auto filters = poor("gfnet");
   filters->table_.image = filters->CpuBackend::ops().image;
   CHECK(VisionNetwork::create(filters, {}).status().message() == "backend 'cpu' has no filters of a grid");

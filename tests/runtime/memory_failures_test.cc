@@ -1,5 +1,5 @@
-// Memory that runs out anywhere in the life of a session, of a classifier or in a conversion is an error:
-// nothing crashes, nothing is kept, and the next try succeeds.
+// Memory that runs out anywhere in the life of a session, a classifier, an embedder or in a conversion is an
+// error: nothing crashes, nothing is kept, and the next try succeeds.
 #include "tests/support/memory_failures.h"
 
 #include <doctest/doctest.h>
@@ -87,6 +87,23 @@ lsrt_status classify(const std::string& model_path, bool images) {
   return status;
 }
 
+// Load, create, embed.
+lsrt_status embed(const std::string& model_path) {
+  static float tiles[9 * 6];
+  const float coords[2 * 9] = {1, 300};
+  float embedding[16];
+  lsrt_model* model = nullptr;
+  lsrt_embedder* embedder = nullptr;
+  lsrt_embedder_params params = lsrt_embedder_default_params();
+  params.threads = 1, params.max_tiles = 9;
+  lsrt_status status = lsrt_model_load(model_path.c_str(), nullptr, &model);
+  if (status == LSRT_OK) status = lsrt_embedder_create(model, &params, &embedder);
+  if (status == LSRT_OK) status = lsrt_embed_slide(embedder, tiles, coords, 9, embedding);
+  lsrt_embedder_free(embedder);
+  lsrt_model_free(model);
+  return status;
+}
+
 // Fails each allocation of an operation, alone or with all after it: an error about memory, or success where
 // it only makes things faster, and nothing kept.
 template <typename F>
@@ -151,6 +168,8 @@ TEST_CASE("each allocation may fail") {
     fail_each(int8 ? "document, int8" : "document, float32", [&] { return classify(model, false); });
     write_model(model, tiny_vil(precision));
     fail_each(int8 ? "image, int8" : "image, float32", [&] { return classify(model, true); });
+    write_model(model, tiny_longnet(precision));
+    fail_each(int8 ? "slide, int8" : "slide, float32", [&] { return embed(model); });
   }
 }
 

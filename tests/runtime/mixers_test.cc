@@ -17,7 +17,7 @@ TEST_CASE("families have names") {
     names.insert(family_name(family));
     CHECK(family_called(family_name(family)) == family);
   }
-  CHECK(names == std::set<std::string>{"lm", "encoder", "vil"});
+  CHECK(names == std::set<std::string>{"lm", "encoder", "vil", "slide"});
   for (const char* name : {"", "LM", "lm ", "gpt"}) CHECK(!family_called(name));
 }
 
@@ -25,16 +25,17 @@ TEST_CASE("families have names") {
 // fit.
 TEST_CASE("a family holds the mixers that its networks compute") {
   size_t index = 0;
-#define LSRT_MIXER(Kind)                                  \
-  CHECK(Mixer(Kind{}).index() == index);                  \
-  CHECK(static_cast<size_t>(fb::Mixer::Kind) == ++index); \
-  CHECK((Kind::fits(Family::kLm) || Kind::fits(Family::kEncoder) || Kind::fits(Family::kVil)));
+#define LSRT_MIXER(Kind)                                                                        \
+  CHECK(Mixer(Kind{}).index() == index);                                                        \
+  CHECK(static_cast<size_t>(fb::Mixer::Kind) == ++index);                                       \
+  CHECK((Kind::fits(Family::kLm) || Kind::fits(Family::kEncoder) || Kind::fits(Family::kVil) || \
+         Kind::fits(Family::kSlide)));
 #include "runtime/model/mixers.inc"
 #undef LSRT_MIXER
   CHECK(index == std::variant_size_v<Mixer>);
   CHECK(index == static_cast<size_t>(fb::Mixer::MAX));
-  for (const ModelBytes& bytes :
-       {tiny_lm(Precision::kInt8), tiny_vil(Precision::kInt8), tiny_encoder(Precision::kInt8)}) {
+  for (const ModelBytes& bytes : {tiny_lm(Precision::kInt8), tiny_vil(Precision::kInt8),
+                                  tiny_encoder(Precision::kInt8), tiny_longnet(Precision::kInt8)}) {
     const auto model = Model::load_bytes(bytes, "tiny.lsrt");
     REQUIRE(model.ok());
     for (const Stage& stage : model.value()->stages) {

@@ -21,18 +21,22 @@ struct Arguments {
   lsrt_session* session = nullptr;
   lsrt_sampler* sampler = nullptr;
   lsrt_classifier* classifier = nullptr;
+  lsrt_embedder* embedder = nullptr;
 
   explicit Arguments(const ModelBytes& bytes) {
     REQUIRE(lsrt_model_load_buffer(bytes.data(), bytes.size(), nullptr, &model) == LSRT_OK);
     if (lsrt_model_vocabulary(model) > 0) {
       REQUIRE(lsrt_session_create(model, nullptr, &session) == LSRT_OK);
       REQUIRE(lsrt_sampler_create(model, nullptr, &sampler) == LSRT_OK);
+    } else if (std::strcmp(lsrt_model_family(model), "slide") == 0) {
+      REQUIRE(lsrt_embedder_create(model, nullptr, &embedder) == LSRT_OK);
     } else {
       REQUIRE(lsrt_classifier_create(model, nullptr, &classifier) == LSRT_OK);
     }
   }
   ~Arguments() {
-    lsrt_classifier_free(classifier), lsrt_session_free(session), lsrt_sampler_free(sampler);
+    lsrt_embedder_free(embedder), lsrt_classifier_free(classifier), lsrt_session_free(session),
+        lsrt_sampler_free(sampler);
     lsrt_model_free(model);
   }
 
@@ -48,6 +52,8 @@ struct Arguments {
         return sampler;
       } else if constexpr (std::is_same_v<Target, lsrt_classifier>) {
         return classifier;
+      } else if constexpr (std::is_same_v<Target, lsrt_embedder>) {
+        return embedder;
       } else if constexpr (std::is_same_v<T, lsrt_progress>) {
         return [](size_t, size_t, void*) { return true; };
       } else if constexpr (std::is_same_v<T, const char*>) {
@@ -80,6 +86,7 @@ void release(lsrt_model* made) { lsrt_model_free(made); }
 void release(lsrt_session* made) { lsrt_session_free(made); }
 void release(lsrt_sampler* made) { lsrt_sampler_free(made); }
 void release(lsrt_classifier* made) { lsrt_classifier_free(made); }
+void release(lsrt_embedder* made) { lsrt_embedder_free(made); }
 
 template <typename T>
 void release_made(T argument) {
@@ -177,9 +184,14 @@ unsigned call_all(Arguments* a) {
   EVERY_WAY(lsrt_classifier_create);
   EVERY_WAY(lsrt_classify_images);
   EVERY_WAY(lsrt_classify_sequences);
+  EVERY_WAY(lsrt_embedder_default_params);
+  EVERY_WAY(lsrt_model_slide_input);
+  EVERY_WAY(lsrt_embedder_create);
+  EVERY_WAY(lsrt_embed_slide);
 #undef EVERY_WAY
   calls += call_with_null(lsrt_model_free) + call_with_null(lsrt_session_free) +
-           call_with_null(lsrt_sampler_free) + call_with_null(lsrt_classifier_free);
+           call_with_null(lsrt_sampler_free) + call_with_null(lsrt_classifier_free) +
+           call_with_null(lsrt_embedder_free);
   return calls;
 }
 
@@ -188,8 +200,9 @@ unsigned call_all(Arguments* a) {
 TEST_CASE("no combination of null pointers breaks a function of the C API") {
   const TemporaryFolder folder;  // for the file "a"
   std::filesystem::current_path(folder / "");
-  for (const ModelBytes& bytes : {tiny_lm(Precision::kInt8), tiny_byte_pairs(),
-                                  tiny_encoder(Precision::kInt8), tiny_vil(Precision::kInt8)}) {
+  for (const ModelBytes& bytes :
+       {tiny_lm(Precision::kInt8), tiny_byte_pairs(), tiny_encoder(Precision::kInt8),
+        tiny_vil(Precision::kInt8), tiny_longnet(Precision::kInt8)}) {
     Arguments arguments(bytes);
     CAPTURE(std::string(lsrt_model_family(arguments.model)));
     const unsigned calls = call_all(&arguments);

@@ -25,7 +25,7 @@ TEST_CASE("the same bits as with weights that stay, whether the file is mapped o
   const TinyOptions with_golden{false, true};
   for (const Precision precision : {Precision::kInt8, Precision::kFloat32}) {
     for (const ModelBytes& bytes : {tiny_lm(precision, with_golden), tiny_encoder(precision, with_golden),
-                                    tiny_vil(precision, with_golden)}) {
+                                    tiny_vil(precision, with_golden), tiny_longnet(precision, with_golden)}) {
       write_file(folder / "model", {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
       const auto model = take(Model::load(folder / "model"));
       CAPTURE(std::string(family_name(model->family)));

@@ -61,7 +61,7 @@ TEST_CASE("random int8 models have the pinned digests on every kernel set") {
   const Kernels* const* sets;
   const size_t count = available_kernels(&sets);
   std::map<size_t, int> kinds;
-  for (uint64_t seed = 1; seed <= 64; ++seed) {
+  for (uint64_t seed = 1; seed <= 96; ++seed) {
     const auto model =
         take(Model::load_bytes(random_model(seed, Extents::kTiny, Weights::kInt8), std::to_string(seed)));
     for (const Stage& stage : model->stages) {

@@ -9,6 +9,7 @@
 #include "kernels/dispatch.h"
 #include "tests/support/naive_causal.h"
 #include "tests/support/naive_encoder.h"
+#include "tests/support/naive_slide.h"
 #include "tests/support/naive_vision.h"
 #include "tests/support/random_model.h"
 #include "tests/support/run_model.h"
@@ -90,6 +91,8 @@ std::vector<double> reference(const Model& model, const Inputs& in) {
     std::vector<std::vector<int>> masks = in.masks;
     for (size_t i = 0; i < masks.size(); ++i) masks[i].resize(in.documents[i].size(), 1);
     add(naive::classify(model, in.documents, masks));
+  } else if (model.family == Family::kSlide) {
+    add(naive::embed_slide(model, in.tiles, in.coords));
   } else {
     const size_t pixels = in.images.size() / in.count;
     for (size_t i = 0; i < in.count; ++i) add(naive::classify_image(model, &in.images[i * pixels]));

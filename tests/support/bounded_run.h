@@ -21,6 +21,13 @@ inline Result<double> planned_bytes(const std::shared_ptr<const Model>& shared, 
     LSRT_ASSIGN(const CausalMemory memory, CausalNetwork::plan(*backend, causal));
     return static_cast<double>(memory.state_bytes) + memory.scratch_bytes + memory.positions_bytes;
   }
+  if (model.family == Family::kSlide) {
+    SlideOptions slide;
+    slide.threads = options.threads;
+    slide.max_tiles = static_cast<size_t>(kMostTiles);
+    LSRT_ASSIGN(const size_t bytes, SlideNetwork::plan(*backend, slide));
+    return static_cast<double>(bytes);
+  }
   ClassifierOptions classifier;
   classifier.threads = options.threads;
   if (model.family == Family::kEncoder) {

@@ -139,6 +139,14 @@ class HeaderSites {
       tensor(w, M::VT_GLOBAL_GLOBAL_BIAS, w->global_global_bias());
     } else if (const auto* g = b.mixer_as_GlobalFilter()) {
       tensor(g, fb::GlobalFilter::VT_KERNEL, g->kernel());
+    } else if (const auto* l = b.mixer_as_DilatedAttention()) {
+      using M = fb::DilatedAttention;
+      add(&numbers, l, {M::VT_HEADS});
+      for (const auto* list : {l->segments(), l->ratios()}) {
+        length(list);
+        for (size_t i = 0; i < list->size(); ++i) numbers.push_back(place(list->data() + i));
+      }
+      linear(l, M::VT_QKV, l->qkv()), linear(l, M::VT_OUT, l->out());
     } else if (const auto* f = b.mixer_as_FullAttention()) {
       using M = fb::FullAttention;
       add(&numbers, f, {M::VT_HEADS});
@@ -153,10 +161,12 @@ class HeaderSites {
     add(&bytes, &b, {B::VT_RESIDUAL, B::VT_MIXER_TYPE});
     refer(&b, B::VT_MIXER, kOther), refer(&b, B::VT_FEED_FORWARD, kOther + 1);
     norm(&b, B::VT_NORM1, b.norm1()), norm(&b, B::VT_NORM2, b.norm2());
+    norm(&b, B::VT_NORM_MIXED, b.norm_mixed());
     mixer(b);
     if (const F* f = b.feed_forward()) {
       add(&bytes, f, {F::VT_ACTIVATION});
       linear(f, F::VT_FC1, f->fc1()), linear(f, F::VT_FC2, f->fc2());
+      norm(f, F::VT_NORM, f->norm());
     }
   }
   void stage(const fb::Stage& s) {
@@ -172,6 +182,11 @@ class HeaderSites {
       add(&numbers, p, {P::VT_PATCH, P::VT_GRID, P::VT_CHANNELS});
       linear(p, P::VT_PROJECTION, p->projection()), norm(p, P::VT_NORM, p->norm());
       tensor(p, P::VT_CLS_TOKENS, p->cls_tokens()), tensor(p, P::VT_POSITIONS, p->positions());
+    } else if (const auto* l = s.stem_as_TileStem()) {
+      using L = fb::TileStem;
+      add(&numbers, l, {L::VT_TILE});
+      linear(l, L::VT_PROJECTION, l->projection());
+      tensor(l, L::VT_CLS_TOKEN, l->cls_token()), tensor(l, L::VT_POSITIONS, l->positions());
     }
     elements(s.blocks(), kOther + 4);
     for (const fb::Block* b : *s.blocks()) block(*b);
@@ -191,6 +206,10 @@ class HeaderSites {
       norm(c, C::VT_NORM, c->norm());
       elements(c->layers(), kLinear);
       for (const fb::Linear* l : *c->layers()) linear(nullptr, 0, l);
+    } else if (const auto* e = m.head_as_EmbeddingHead()) {
+      using E = fb::EmbeddingHead;
+      add(&bytes, e, {E::VT_POOL});
+      norm(e, E::VT_NORM, e->norm()), norm(e, E::VT_OUTPUT_NORM, e->output_norm());
     }
     if (const auto* s = m.stream()) add(&numbers, s, {fb::Stream::VT_BLOCK, fb::Stream::VT_MEMORY});
     if (const auto* s = m.sequence()) {

@@ -81,7 +81,7 @@ inline Row feed_forward(const FeedForward& f, const Row& x) {
     if (f.activation == Activation::kGelu) v *= 0.5 * (1 + std::erf(v / std::sqrt(2.0)));
     if (f.activation == Activation::kRelu) v = std::max(v, 0.0);
   }
-  return linear(f.fc2, hidden);
+  return linear(f.fc2, norm(f.norm, hidden));
 }
 
 // One softmax over keys; out[slice of head] += its weights times the values.

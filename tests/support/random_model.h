@@ -20,15 +20,22 @@ enum class Extents { kTiny, kUsual, kExtreme, kBeyond };
 class RandomModel {
  public:
   RandomModel(ModelWriter& writer, uint64_t seed, Extents extents, Weights weights)
-      : writer_(writer), random_(seed), extents_(extents), parts_(writer, random_, weights) {}
+      : writer_(writer),
+        random_(seed),
+        // A choice of its own: what seeds made before there were slides is pinned.
+        slide_(seed > kSeedsBeforeSlides && seed % 8 == 0),
+        extents_(extents),
+        parts_(writer, random_, weights) {}
 
   flatbuffers::Offset<fb::Model> describe() {
     if (tiny()) parts_.fb().ForceDefaults(true);  // so that every number is there to be changed
-    const Family family = random_.pick({Family::kLm, Family::kLm, Family::kEncoder, Family::kVil});
+    const Family family =
+        slide_ ? Family::kSlide : random_.pick({Family::kLm, Family::kLm, Family::kEncoder, Family::kVil});
     const uint32_t format = random_.chance(40) ? 2 : 1;
     if (format == 2) parts_.allow_rms();
-    ModelParts model = family != Family::kLm               ? family == Family::kEncoder ? encoder() : vil()
-                                     : format == 2 && random_.chance(70) ? scanned()
+    ModelParts model = family == Family::kSlide            ? slide()
+                       : family != Family::kLm             ? family == Family::kEncoder ? encoder() : vil()
+                                   : format == 2 && random_.chance(70) ? scanned()
                                                            : lm(format);
     model.format = format;
     Provenance origin;
@@ -37,6 +44,7 @@ class RandomModel {
   }
 
  private:
+  static constexpr uint64_t kSeedsBeforeSlides = 64;
   using Stages = std::vector<flatbuffers::Offset<fb::Stage>>;
   using Blocks = std::vector<flatbuffers::Offset<fb::Block>>;
 
@@ -339,12 +347,57 @@ class RandomModel {
                                      norm_summary, relative);
   }
 
+  // ---- encoders of slides
+
+  ModelParts slide() {
+    ModelParts model;
+    const uint32_t d = std::max(width() / 2 * 2, 2u), features = random_.in(1, tiny() ? 12 : 40);
+    uint32_t cells = random_.in(1, tiny() ? 20 : 1000), tile = random_.pick({1u, 7u, 256u, 1000u});
+    if (far()) tile = kMaxTilePixels;
+    if (beyond()) tile = random_.pick({0u, kMaxTilePixels, kMaxTilePixels + 1});
+    if (far()) cells = std::min(100000u, 1000000 / d);
+    const auto projection = parts_.linear("projection", d, features);
+    const auto cls_token = parts_.floats("cls_token", {d}, 1);
+    const auto positions = parts_.floats("positions", {cells, d / 2}, 1);
+    const auto stem = fb::CreateTileStem(parts_.fb(), tile, projection, cls_token, positions);
+    Blocks blocks;
+    for (uint32_t n = random_.in(1, 3); n > 0; --n) {
+      std::vector<uint32_t> segments, ratios;
+      dilations(&segments, &ratios);
+      const auto mixer = parts_.dilated_attention(d, heads(d), segments, ratios);
+      add(&blocks, parts_.dilated_block(d, hidden(d), mixer));
+    }
+    model.width = d;
+    model.stages = stages({fb::CreateStageDirect(parts_.fb(), fb::Stem::TileStem, stem.Union(), &blocks)});
+    const auto head_norm = parts_.maybe_norm("head norm", d);
+    const auto output_norm = parts_.maybe_norm("output_norm", d);
+    const auto pool = random_.pick({fb::Pool::cls, fb::Pool::mean});
+    model.head_type = fb::Head::EmbeddingHead;
+    model.head = fb::CreateEmbeddingHead(parts_.fb(), head_norm, pool, output_norm).Union();
+    return model;
+  }
+
+  // One of the ratios is 1; the others are any, also such that divide neither segments nor heads.
+  void dilations(std::vector<uint32_t>* segments, std::vector<uint32_t>* ratios) {
+    uint32_t count = random_.in(1, tiny() || random_.chance(80) ? 4 : kMaxDilations);
+    if (beyond()) count = random_.in(kMaxDilations, kMaxDilations + 1);
+    for (uint32_t i = 0; i < count; ++i) {
+      uint32_t segment = random_.in(1, tiny() ? 20 : random_.chance(70) ? 100 : 1000);
+      uint32_t ratio = random_.pick({1u, 2u, 2u, 3u, 4u, 8u, random_.in(1, 40)});
+      if (far() || beyond()) segment = random_.in(1, 3) * (kMaxStreamTokens / (beyond() ? 2 : 4));
+      if (far() || beyond()) ratio = random_.pick({1000u, kMaxWidth, kMaxWidth + (beyond() ? 1 : 0)});
+      segments->push_back(segment), ratios->push_back(ratio);
+    }
+    (*ratios)[random_.in(0, count - 1)] = 1;
+  }
+
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::Stage>>> stages(const Stages& list) {
     return parts_.fb().CreateVector(list);
   }
 
   ModelWriter& writer_;
   Random random_;
+  const bool slide_;
   const Extents extents_;
   RandomParts parts_;
 };

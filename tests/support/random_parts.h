@@ -184,6 +184,25 @@ class RandomParts {
     return fb::CreateGlobalFilter(fb(), floats("kernel", {width, grid, grid}, 1 / static_cast<float>(grid)));
   }
 
+  flatbuffers::Offset<fb::DilatedAttention> dilated_attention(uint32_t width, uint32_t heads,
+                                                              const std::vector<uint32_t>& segments,
+                                                              const std::vector<uint32_t>& ratios) {
+    const auto qkv_layer = qkv(width, heads, 0, type());
+    const auto out = linear("out", width, width);
+    return fb::CreateDilatedAttentionDirect(fb(), heads, &segments, &ratios, qkv_layer, out);
+  }
+  // Of a DilatedAttention: with norms inside, as it comes.
+  flatbuffers::Offset<fb::Block> dilated_block(uint32_t width, uint32_t hidden,
+                                               flatbuffers::Offset<fb::DilatedAttention> mixer) {
+    const auto norm1 = norm("norm1", width), norm2 = norm("norm2", width);
+    const auto norm_mixed = maybe_norm("norm_mixed", width), norm_hidden = maybe_norm("norm_hidden", hidden);
+    const auto fc1 = linear("fc1", hidden, width), fc2 = linear("fc2", width, hidden);
+    const auto activation = static_cast<fb::Activation>(random_.in(0, 2));
+    const auto feed_forward = fb::CreateFeedForward(fb(), fc1, fc2, activation, norm_hidden);
+    return fb::CreateBlock(fb(), norm1, fb::Mixer::DilatedAttention, mixer.Union(), norm2, feed_forward,
+                           fb::Residual::pre_norm, norm_mixed);
+  }
+
   flatbuffers::Offset<fb::ClassifierHead> classifier_head(uint32_t width, uint32_t hidden, uint32_t classes,
                                                           Pool pool, bool pair) {
     const auto final_norm = maybe_norm("head norm", width);

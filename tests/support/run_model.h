@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/classify/encoder_network.h"
+#include "runtime/classify/slide_network.h"
 #include "runtime/classify/vision_network.h"
 #include "runtime/text/session.h"
 #include "tests/support/random.h"
@@ -28,7 +29,8 @@ struct Inputs {
   size_t block = 0, memory = 0;                        // lm: 0: the model's
   std::vector<std::vector<int32_t>> documents, masks;  // encoder; a mask may be empty
   std::vector<float> images;                           // vil
-  size_t count = 1;                                    // of documents or images, or of pairs
+  std::vector<float> tiles, coords;                    // slide
+  size_t count = 1;                                    // of documents, images or tiles, or of pairs
 };
 
 // One line for messages: what is particular about a model.
@@ -66,6 +68,10 @@ inline std::string summary(const Model& model) {
                   static_cast<int>(m.edge));
             } else if constexpr (std::is_same_v<Mixer, GlobalFilter>) {
               add("filter");
+            } else if constexpr (std::is_same_v<Mixer, DilatedAttention>) {
+              add("dilated: int8, heads, dilations", int8, m.heads, m.dilation_count);
+              for (uint32_t i = 0; i < m.dilation_count; ++i)
+                add("segment, ratio", m.dilations[i].segment, m.dilations[i].ratio);
             } else if constexpr (std::is_same_v<Mixer, SelectiveScan>) {
               add("scan: int8, channels, states, taps, rank", int8, m.inner, m.states, m.taps, m.rank);
             } else if constexpr (std::is_same_v<Mixer, StateSpaceDual>) {
@@ -87,6 +93,7 @@ inline bool all_linear(const Model& model, DataType type) {
   bool all = true;
   for (const Stage& stage : model.stages) {
     if (const auto* stem = std::get_if<PatchStem>(&stage.stem)) all = all && is(stem->projection);
+    if (const auto* stem = std::get_if<TileStem>(&stage.stem)) all = all && is(stem->projection);
     for (const Block& block : stage.blocks) {
       if (block.feed_forward) all = all && is(block.feed_forward.fc1) && is(block.feed_forward.fc2);
       std::visit(
@@ -95,11 +102,15 @@ inline bool all_linear(const Model& model, DataType type) {
     }
   }
   if (const auto* head = std::get_if<TokenHead>(&model.head)) return all && is(head->projection);
+  if (std::holds_alternative<EmbeddingHead>(model.head)) return all;
   for (const LinearView& layer : std::get<ClassifierHead>(model.head).layers) all = all && is(layer);
   return all;
 }
 
-// Multiply-adds of one token or of one patch of the first stage, roughly.
+// Of a random slide, at most.
+constexpr double kMostTiles = 2000;
+
+// Multiply-adds of one token, one tile or one patch of the first stage, roughly.
 inline double work_per_row(const Model& model) {
   double work = 0;
   for (const TensorView& tensor : model.tensors()) work += static_cast<double>(tensor.elements());
@@ -114,7 +125,8 @@ inline double work_per_row(const Model& model) {
         work += 20.0 * dual->states * dual->inner;
         continue;
       }
-      if (std::holds_alternative<GlobalFilter>(block.mixer)) {  // about 4 grid steps a channel, and its tables
+      if (std::holds_alternative<GlobalFilter>(
+              block.mixer)) {  // about 4 grid steps a channel, and its tables
         work += 8.0 * std::get<PatchStem>(stage.stem).grid * stage.width;
         continue;
       }
@@ -135,6 +147,14 @@ inline double work_per_row(const Model& model) {
         const bool torus = w->edge == WindowEdge::kTorus;  // where groups may be larger than the image
         keys = torus ? side * side * std::max(1.0, w->window * w->window / (size * size))
                      : std::min(side * side, size * size);
+      } else if (const auto* l = std::get_if<DilatedAttention>(&block.mixer)) {
+        heads = l->heads;
+        for (uint32_t i = 0; i < l->dilation_count; ++i) {
+          const auto& dilation = l->dilations[i];
+          keys += 1 + std::min<double>(dilation.segment, kMostTiles) / dilation.ratio;
+          // Lists of each group, for all heads or each one by itself.
+          if (dilation.segment < 64) work += 256 * l->heads / dilation.segment;
+        }
       } else {
         heads = std::get<FullAttention>(block.mixer).heads;
         keys = model.family == Family::kVil ? static_cast<double>(model.image.size) * model.image.size
@@ -183,6 +203,16 @@ inline Inputs random_inputs(const Model& model, Random& random, double most) {
       in.documents.push_back(tokens);
       in.masks.push_back(kind == 0 ? std::vector<int32_t>() : mask);
     }
+  } else if (model.family == Family::kSlide) {
+    const auto& stem = std::get<TileStem>(model.stages[0].stem);
+    in.count = std::min<size_t>(affordable, random.chance(50) ? random.in(1, 60) : random.in(1, kMostTiles));
+    in.tiles.resize(in.count * stem.projection.inputs), in.coords.resize(in.count * 2);
+    for (float& feature : in.tiles) feature = random.uniform(-2, 2);
+    const uint32_t farthest = std::min(stem.cells - 1, kMaxTilePixels / stem.tile);  // exact in float32
+    for (float& coord : in.coords) {
+      coord = static_cast<float>(random.in(0, farthest) * stem.tile);
+      if (stem.tile <= 512 && stem.cells <= 2048) coord += random.uniform(0, 0.9f) * stem.tile;
+    }
   } else {
     const double pixels = static_cast<double>(model.image.size) * model.image.size;
     in.count =
@@ -193,7 +223,7 @@ inline Inputs random_inputs(const Model& model, Random& random, double most) {
   return in;
 }
 
-// All outputs: log-probabilities after every token, or logits.
+// All outputs: log-probabilities after every token, logits or an embedding.
 inline Result<std::vector<float>> run_model(const std::shared_ptr<const Model>& model, const Inputs& in,
                                             const RunOptions& options) {
   LSRT_ASSIGN(std::shared_ptr<Backend> backend, Backend::create({"cpu", options.isa}, model));
@@ -210,6 +240,15 @@ inline Result<std::vector<float>> run_model(const std::shared_ptr<const Model>& 
       if (options.splits) n = std::min<size_t>(n, random.chance(50) ? random.in(1, 20) : random.in(1, 400));
       LSRT_TRY(session->feed(&in.tokens[done], n, Session::Output::kAll, &out[done * session->vocabulary()]));
     }
+    return out;
+  }
+  if (model->family == Family::kSlide) {
+    SlideOptions slide;
+    slide.threads = options.threads;
+    slide.max_tiles = options.max_batch ? std::max(in.count, options.max_batch) : in.count;
+    LSRT_ASSIGN(const std::unique_ptr<SlideNetwork> network, SlideNetwork::create(backend, slide));
+    out.resize(network->width());
+    LSRT_TRY(network->run(in.tiles.data(), in.coords.data(), in.count, out.data()));
     return out;
   }
   ClassifierOptions classifier;

@@ -7,6 +7,7 @@
 #include "converter/families/names_gfnet.h"
 #include "converter/families/names_lm.h"
 #include "converter/families/names_longformer.h"
+#include "converter/families/names_longnet.h"
 #include "converter/families/names_mamba.h"
 #include "converter/families/names_vil.h"
 #include "converter/golden.h"
@@ -142,6 +143,17 @@ inline ModelBytes tiny_gfnet(Precision precision, const TinyOptions& options = {
   return tiny_model(plan_gfnet(p, WeightSource()), precision, options, float_array("logits", {1, 5}));
 }
 
+// Two heads of each residue of the largest ratio.
+inline ModelBytes tiny_longnet(Precision precision, const TinyOptions& options = {}) {
+  LongnetParameters p;
+  p.layers = 2;
+  p.d = 16, p.hidden = 24, p.features = 6;
+  p.heads = 4;
+  p.segments = {8, 12}, p.ratios = {1, 2};
+  p.tile = 16, p.cells = 20;
+  return tiny_model(plan_longnet(p, WeightSource()), precision, options, float_array("embedding", {1, 16}));
+}
+
 inline ModelBytes tiny_encoder(Precision precision, const TinyOptions& options = {}) {
   EncoderParameters p;
   p.layers = 2;
@@ -162,9 +174,10 @@ inline ModelBytes tiny_encoder(Precision precision, const TinyOptions& options =
 // Where the weight section of a model file starts: with the stem's weights.
 inline size_t first_weight(const ModelBytes& bytes) {
   const fb::Stage* stage = fb::GetModel(bytes.data())->stages()->Get(0);
-  const fb::Tensor* tensor = stage->stem_type() == fb::Stem::TokenStem
-                                 ? stage->stem_as_TokenStem()->embedding()
-                                 : stage->stem_as_PatchStem()->projection()->weight();
+  const fb::Tensor* tensor =
+      stage->stem_type() == fb::Stem::TokenStem  ? stage->stem_as_TokenStem()->embedding()
+      : stage->stem_type() == fb::Stem::TileStem ? stage->stem_as_TileStem()->projection()->weight()
+                                                 : stage->stem_as_PatchStem()->projection()->weight();
   return tensor->data()->offset();
 }
 
