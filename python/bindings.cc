@@ -224,6 +224,36 @@ struct Classifier {
   }
 };
 
+struct Embedder {
+  std::unique_ptr<lsrt_embedder, FreeWith<lsrt_embedder_free>> handle;
+  size_t features, width;
+
+  Embedder(const Model& model, uint32_t threads, uint32_t max_tiles) {
+    lsrt_slide_input input{};
+    input.struct_size = sizeof input;
+    check(lsrt_model_slide_input(model.handle.get(), &input));
+    features = input.features, width = input.width;
+    lsrt_embedder_params params = lsrt_embedder_default_params();
+    params.threads = threads, params.max_tiles = max_tiles;
+    lsrt_embedder* made = nullptr;
+    unlocked([&] { return lsrt_embedder_create(model.handle.get(), &params, &made); });
+    handle.reset(made);
+  }
+
+  using Rows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+  Floats slide(const Rows& tiles, const Rows& coords) {
+    if (tiles.shape(1) != features)
+      throw nb::value_error(("tiles must have " + std::to_string(features) + " features").c_str());
+    if (coords.shape(0) != tiles.shape(0) || coords.shape(1) != 2)
+      throw nb::value_error("coords must be [n, 2] as there are tiles");
+    Floats embedding = make_floats({width});
+    unlocked([&] {
+      return lsrt_embed_slide(handle.get(), tiles.data(), coords.data(), tiles.shape(0), embedding.data());
+    });
+    return embedding;
+  }
+};
+
 }  // namespace
 
 NB_MODULE(_lsrt, m) {
@@ -262,4 +292,7 @@ NB_MODULE(_lsrt, m) {
       .def(nb::init<const Model&, uint32_t, uint32_t>())
       .def("images", &Classifier::images)
       .def("sequences", &Classifier::sequences);
+  nb::class_<Embedder>(m, "Embedder")
+      .def(nb::init<const Model&, uint32_t, uint32_t>())
+      .def("slide", &Embedder::slide);
 }

@@ -50,7 +50,7 @@ class Model:
 
     @property
     def family(self) -> str:
-        """ "lm", "encoder" or "vil"."""
+        """ "lm", "encoder", "vil" or "slide"."""
         return self._handle.family
 
     @property
@@ -136,6 +136,17 @@ class Model:
         best = np.argsort(-weights, axis=1, kind="stable")[:, :top]
         chances = np.take_along_axis(weights, best, axis=1)
         return [[(names[i], p) for i, p in zip(*row)] for row in zip(best.tolist(), chances.tolist())]
+
+    # ---- slides
+
+    def embed(self, tiles: Any, coords: Any, threads: int = 0) -> np.ndarray:
+        """The embedding of a slide, float32 [width]: features of its tiles [n, features], their places in pixels [n, 2]."""
+        rows = [np.ascontiguousarray(a, dtype=np.float32) for a in (tiles, coords)]
+        if rows[0].ndim != 2 or rows[1].shape != (len(rows[0]), 2):
+            raise errors.make(_ARGUMENT, f"tiles must be [n, features] and coords [n, 2], not {list(rows[0].shape)} and {list(rows[1].shape)}")
+        if not len(rows[0]):
+            raise errors.make(_ARGUMENT, "a slide has no tiles")
+        return _lsrt.Embedder(self._handle, threads, len(rows[0])).slide(*rows)
 
     def _classifier(self, threads: int, batch: int) -> Any:
         key = (threads, 1 if batch < 4 else 4)

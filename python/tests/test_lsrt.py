@@ -190,6 +190,24 @@ def test_documents(golden):
     np.testing.assert_array_equal(pair.logits(([1, 2], [3])), pair.logits([([1, 2], [3])]))
 
 
+def test_slides(golden):
+    path, arrays = golden("longnet")
+    model = lsrt.load(path)
+    assert model.family == "slide" and model.classes == 0
+    found = np.stack([model.embed(*slide) for slide in zip(arrays["tiles"], arrays["coords"])])
+    np.testing.assert_allclose(found, arrays["embedding"], atol=1e-5 * np.abs(arrays["embedding"]).max())
+    with pytest.raises(ValueError, match="coords"):
+        model.embed(arrays["tiles"][0], arrays["coords"][0][1:])
+    with pytest.raises(ValueError, match="12 features"):
+        model.embed(arrays["tiles"][0][:, 1:], arrays["coords"][0])
+    with pytest.raises(ValueError, match="coordinate 0 of tile 0 is -1"):
+        model.embed(arrays["tiles"][0], arrays["coords"][0] * 0 - 1)
+    with pytest.raises(ValueError, match="has no tiles"):
+        model.embed(arrays["tiles"][0][:0], arrays["coords"][0][:0])
+    with pytest.raises(lsrt.ArgumentError, match="does not classify"):
+        model.classify("a")
+
+
 def test_errors(model, books, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         lsrt.load(tmp_path / "nowhere.lsrt")

@@ -113,11 +113,14 @@ def stand_ins(folder, tool):
         ("lra-listops", "checkpoint.model", "authors", "authors"),
         ("longformer-relative", "checkpoint.pth", "model_best", "arch"),
         ("gfnet", "checkpoint.pth", "gfnet-xs", "gfnet-xs"),
+        ("longnet", "checkpoint.pth", "slide_encoder", "slide_encoder"),
     ):
         source, settings = folder / (name + pathlib.Path(file).suffix), folder / (config + ".json")
         source.symlink_to(GOLDEN / golden / file)
         settings.symlink_to(GOLDEN / golden / "case.json")
         run("convert", source, "--config", settings, "-o", folder / (name + ".lsrt"))
+    (folder / "slide_encoder.lsrt").rename(folder / "slide.lsrt")
+    (folder / "tiles.safetensors").symlink_to(GOLDEN / "longnet" / "io.safetensors")
     mamba = folder / "mamba-130m-hf"
     shutil.copytree(GOLDEN / "mamba1-hf", mamba, copy_function=shutil.copyfile)
     script = ROOT / "tests" / "support" / "mamba_with_text.py"
