@@ -140,14 +140,14 @@ Command add_bench(CLI::App& tool) {
   app->add_option("--arch", options->arch, "Instead of a model file: a published shape");
   app->add_option("--depth", options->depths, "Tokens of context before each test, e.g. 0,8192,65536")
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number())
       ->allow_extra_args(false)
       ->default_str("0");
   app->add_option("--prompt", options->prompt, "Tokens of the prompt test; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number())
       ->capture_default_str();
   app->add_option("--generate", options->generate, "Tokens of the decode test; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number())
       ->capture_default_str();
   app->add_option("--repetitions", options->repetitions, "Times each test is run")
       ->check(CLI::Range(1, 1000))

@@ -60,6 +60,10 @@ Result<std::vector<std::string>> read_labels(const Options& options, const lsrt_
 
 Status open_engine(const Options& options, Engine* e) {
   LSRT_ASSIGN(e->model, options.engine.load());
+  if (!lsrt_model_classes(e->model.get())) {
+    return fail(Error::kArgument, "%s: is of family '%s', which classifies nothing",
+                options.engine.model.c_str(), lsrt_model_family(e->model.get()));
+  }
   LSRT_ASSIGN(e->reader, InputReader::create(e->model.get(), options.tokens));
   LSRT_ASSIGN(e->labels, read_labels(options, e->model.get()));
   return Status();

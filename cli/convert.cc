@@ -17,6 +17,8 @@ struct Options {
 };
 
 Status run(Options options) {
+  LSRT_TRY(keep(options.checkpoint, options.output));
+  LSRT_TRY(keep(options.checkpoint, options.report));
   catch_interrupts();
   Clock clock;
   Progress progress("converting");

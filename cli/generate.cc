@@ -188,6 +188,7 @@ Status print_summary(const Options& options, const Stream& s, const Summary& r) 
 }
 
 Status generate(Options options) {
+  LSRT_TRY(keep(options.engine.model, options.save_state));
   if (!options.seed_given->count()) options.sampling.seed = std::random_device()();
   catch_interrupts();
   Clock clock;
@@ -218,7 +219,7 @@ void add_sampling(CLI::App* app, Options* o) {
   app->add_option("--repeat-window", p.repeat_window, "How many tokens are recent")->capture_default_str();
   o->seed_given =
       app->add_option("--seed", p.seed, "Of the random choice; default: a new one, which is printed")
-          ->check(CLI::NonNegativeNumber);
+          ->check(whole_number());
 }
 
 }  // namespace
@@ -238,7 +239,7 @@ Command add_generate(CLI::App& tool) {
   app->add_option("--prompt-file", options->prompt_file, "File with the text to continue; -: standard input")
       ->excludes(options->prompt_given);
   app->add_option("-n", options->count, "Tokens to generate")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number())
       ->capture_default_str();
   add_sampling(app, options.get());
   options->stream.add(app);

@@ -50,12 +50,18 @@ int run_tool(int argc, char** argv) {
     std::fputs(kIntroduction, stdout);
     return failed(2, "no command was given (see lsrt --help)");
   }
+  const std::string first = argv[1];
+  const auto is_first = [&](const CLI::App* command) { return command->check_name(first); };
+  if (first.rfind('-', 0) != 0 && tool.get_subcommands(is_first).empty())
+    return failed(2, "there is no command '" + first + "' (see lsrt --help)");
   try {
     tool.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return tool.exit(help);
   } catch (const CLI::ParseError& e) {
-    return failed(2, std::string(e.what()) + " (see lsrt --help)");
+    std::string asked = "lsrt ";
+    for (const CLI::App* command : tool.get_subcommands()) asked += command->get_name() + " ";
+    return failed(2, std::string(e.what()) + " (see " + asked + "--help)");
   }
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;

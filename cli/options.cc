@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "cli/output.h"
 #include "kernels/dispatch.h"
@@ -78,6 +79,22 @@ Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOp
   memory.struct_size = sizeof memory;
   LSRT_TRY(from_api(lsrt_session_plan(model, &params, &memory)));
   return memory;
+}
+
+CLI::Validator whole_number() {
+  return CLI::Validator(
+      [](std::string& text) {
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string() : text + " is not a whole number from 0 on";
+      },
+      "NONNEGATIVE");
+}
+
+Status keep(const std::string& input, const std::string& output) {
+  std::error_code missing;
+  if (!std::filesystem::equivalent(input, output, missing)) return {};
+  return fail(Error::kArgument, "%s: is read, and would be overwritten: give the output another name",
+              output.c_str());
 }
 
 Result<std::string> read_text(const char* path, uint64_t limit) {

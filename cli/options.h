@@ -56,6 +56,12 @@ struct StreamOptions {
 Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOptions& stream,
                                          uint32_t threads);
 
+// Of options that count something: what their errors say is short, unlike that of CLI::NonNegativeNumber.
+CLI::Validator whole_number();
+
+// kArgument where an output would take the place of the input that it is made of.
+Status keep(const std::string& input, const std::string& output);
+
 // All of a file (nullptr: of standard input) or its first `limit` bytes. Errors: kFile.
 Result<std::string> read_text(const char* path, uint64_t limit = UINT64_MAX);
 

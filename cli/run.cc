@@ -76,6 +76,8 @@ Status check_options(Backend& backend, const ArrayOptions& options) {
 }
 
 Status run(const Options& options) {
+  LSRT_TRY(keep(options.engine.model, options.output));
+  LSRT_TRY(keep(options.input, options.output));
   LSRT_ASSIGN(std::shared_ptr<const Model> model,
               Model::load(options.engine.model, options.engine.placement()));
   LSRT_ASSIGN(std::unique_ptr<TensorSource> source, TensorSource::open(options.input));

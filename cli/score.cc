@@ -153,7 +153,7 @@ Command add_score(CLI::App& tool) {
   options->stream.add(app);
   options->engine.add(app);
   app->add_option("--limit", options->limit, "Take only the first bytes of the file; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number());
   app->add_flag("--skip-unknown", options->skip_unknown,
                 "Leave out bytes that no token stands for, and say how many");
   app->add_flag("--json", options->json, "Print JSON");

@@ -56,8 +56,12 @@ expect 2
 [ "$(grep -c '^  lsrt [a-z]' "$work/out")" = 3 ] || fail "not three commands to try without arguments"
 in_out "lsrt convert books-lm.pt"
 expect 2 frobnicate
+in_err "no command 'frobnicate'"
 expect 2 generate
+in_err "see lsrt generate --help"
 expect 2 generate "$books" --no-such-option
+expect 2 bench "$books" --depth -1
+in_err "-1 is not a whole number"
 for command in convert inspect generate tokenize score classify run bench verify; do
   expect 0 $command --help
   in_out "Usage: lsrt $command"
@@ -106,6 +110,15 @@ for output in "$work/no/such/folder" "$work" /dev/full "$0/x"; do
   in_err "$output"
 done
 [ ! -e "$work/x.lsrt" ] || fail "a failed conversion left a file"
+# What is read is never overwritten, under whatever name.
+cp demos/data/books-lm.pt "$work/own.pt" && cp "$small" "$work/own.lsrt" && ln -s own.pt "$work/link.pt"
+expect 2 convert "$work/own.pt" --dict demos/data/dict.txt -o "$work/link.pt"
+in_err "link.pt: is read"
+expect 2 convert "$work/own.pt" --dict demos/data/dict.txt -o "$work/x.lsrt" --report "$work/own.pt"
+expect 2 generate "$work/own.lsrt" -n 1 --save-state "$work/own.lsrt"
+expect 2 run "$work/own.lsrt" --input "$golden/lm-preln-rank2/io.safetensors" --output "$work/own.lsrt"
+same "$work/own.pt" demos/data/books-lm.pt "a checkpoint was overwritten"
+same "$work/own.lsrt" "$small" "a model was overwritten"
 "$lsrt" generate "$books" -n 5 --prompt a >/dev/full 2>"$work/err" && fail "no error for a full disk"
 in_err "standard output: cannot write"
 "$lsrt" inspect "$books" --json >/dev/full 2>"$work/err" && fail "no error for a full disk"
@@ -475,6 +488,7 @@ expect 2 classify "$vil" "$work/folders"
 in_err "--eval"
 expect 2 classify "$vil"
 expect 2 classify "$books" "$images/colour.jpg"
+in_err "books.lsrt: is of family 'lm'"
 expect 2 classify "$vil" "$0" --tokens
 mkdir -p "$work/eval/b" "$work/eval/a" && cp "$images/colour.jpg" "$images/alpha.png" "$work/eval/a"
 cp "$images/grey.png" "$work/broken.jpg" "$work/eval/b"
