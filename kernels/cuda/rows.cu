@@ -58,12 +58,12 @@ LSRT_KERNEL(compare, CompareParams, 256) {
 }
 
 struct LogSoftmaxShared {
-  double terms[256];
+  double sums[256];
   float largest[8];
   double shift;
 };
 
-// A block a row. The sum has one order, so one thread adds what all have computed.
+// A block a row, a lane of the sum a thread.
 LSRT_KERNEL(log_softmax, LogSoftmaxParams, 256) {
   LSRT_SHARED(LogSoftmaxShared, s);
   float* x = p.x + uint64_t{blockIdx.x} * p.width;
@@ -74,16 +74,16 @@ LSRT_KERNEL(log_softmax, LogSoftmaxParams, 256) {
   __syncthreads();
   for (uint32_t warp = 0; warp < 8; ++warp) largest = max_of(s.largest[warp], largest);
   double sum = 0;
-  for (uint32_t first = 0; first < p.width; first += 256) {
-    const uint32_t k = first + threadIdx.x;
-    if (k < p.width) s.terms[threadIdx.x] = exact_exp(static_cast<double>(x[k]) - largest);
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      for (uint32_t i = 0; i < smaller(256, p.width - first); ++i) sum += s.terms[i];
-    }
+  for (uint32_t k = threadIdx.x; k < p.width; k += blockDim.x) {
+    sum += exact_exp(static_cast<double>(x[k]) - largest);
+  }
+  s.sums[threadIdx.x] = sum;
+  __syncthreads();
+  for (uint32_t half = 128; half > 0; half /= 2) {
+    if (threadIdx.x < half) s.sums[threadIdx.x] += s.sums[threadIdx.x + half];
     __syncthreads();
   }
-  if (threadIdx.x == 0) s.shift = largest + exact_log(sum);
+  if (threadIdx.x == 0) s.shift = largest + exact_log(s.sums[0]);
   __syncthreads();
   for (uint32_t k = threadIdx.x; k < p.width; k += blockDim.x) x[k] = static_cast<float>(x[k] - s.shift);
 }

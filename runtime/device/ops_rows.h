@@ -41,7 +41,8 @@ class RowOps {
   // out[4 * width] = a, b, a * b, a - b of features[2, width] = a, b, which two documents have.
   virtual void compare(Stream& stream, Dev<const float> features, size_t width, Dev<float> out) const = 0;
 
-  // In place, x[rows, width]: logits to log-probabilities, by exact_math.h in double, in ascending order.
+  // In place, x[rows, width]: logits to log-probabilities, by exact_math.h in double. The sum has one order:
+  // term k belongs to lane k % 256; lanes add in ascending order, then are folded, l += l + 128 to l += l + 1.
   virtual void log_softmax(Stream& stream, size_t width, size_t rows, Dev<float> x) const = 0;
 };
 

@@ -90,20 +90,22 @@ void CpuRowOps::compare(Stream& stream, Dev<const float> features, size_t width,
 }
 
 void CpuRowOps::log_softmax(Stream& stream, size_t width, size_t rows, Dev<float> x) const {
-  constexpr size_t kTerms = 256;
+  constexpr size_t kLanes = 256;
   const auto launched = stream.launched("log_softmax", rows);
   cpu_stream(stream).parallel(rows, [&](size_t i, size_t) {
     float* row = x.address() + i * width;
     const float largest = *std::max_element(row, row + width);
-    double sum = 0;
-    for (size_t first = 0; first < width; first += kTerms) {
-      const size_t count = std::min(kTerms, width - first);
-      double terms[kTerms];
+    double sums[kLanes] = {}, terms[kLanes];
+    for (size_t first = 0; first < width; first += kLanes) {
+      const size_t count = std::min(kLanes, width - first);
       for (size_t k = 0; k < count; ++k) terms[k] = static_cast<double>(row[first + k]) - largest;
       exact_exp(terms, count);
-      for (size_t k = 0; k < count; ++k) sum += terms[k];
+      for (size_t k = 0; k < count; ++k) sums[k] += terms[k];
     }
-    const double shift = largest + exact_log(sum);
+    for (size_t half = kLanes / 2; half > 0; half /= 2) {
+      for (size_t k = 0; k < half; ++k) sums[k] += sums[k + half];
+    }
+    const double shift = largest + exact_log(sums[0]);
     for (size_t k = 0; k < width; ++k) row[k] = static_cast<float>(row[k] - shift);
   });
 }
