@@ -248,7 +248,7 @@ for golden_slides in longnet longnet-mean; do
   in_err "no input is called 'tiles'"
 done
 expect 2 classify "$slides" "$images/colour.jpg"
-in_err "it makes embeddings of slides"
+in_err "is of family 'slide', which classifies nothing"
 expect 0 inspect "$slides"
 in_out "ratios: 1 2 4"
 expect 2 generate "$slides" --prompt a
