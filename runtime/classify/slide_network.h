@@ -50,7 +50,7 @@ class SlideNetwork {
     Dev<float> x;          // [1 + max_tiles, width]: a layer's input, then its output; the cls row is first
     Dev<float> attention;  // [1 + max_tiles, width]: queries, then what they found
     Dev<void> store;       // keys and values of all rows, and behind them the row of zeros
-    Dev<float> zeros;      // [2 width]
+    Dev<float> zeros;      // [width]
     Dev<int32_t> indices;  // lists of a batch
     Dev<float> embedding;  // [width]
   };
