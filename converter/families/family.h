@@ -13,6 +13,10 @@
 
 namespace lsrt {
 
+// Tables of positions take memory, and the check time, by numbers of the configuration alone. So they are
+// bounded by what the file has: its weights, and these elements more. Sessions may be given more memory.
+inline constexpr uint64_t kTableElements = 1 << 22;
+
 // What a family puts into the root table of the model file.
 struct ModelParts {
   uint32_t format = 1;  // the oldest that has all of this: readers of an older one must refuse it

@@ -18,9 +18,6 @@ using flatbuffers::Offset;
 constexpr char kEmbedding[] = "in_emb.weight";
 constexpr uint32_t kDefaultBlock = 256;  // tokens: what the authors evaluate with
 constexpr uint32_t kGoldenTokens = 64;   // after the first block
-// Positions of summaries take memory, and the check time, by numbers of the configuration alone. So they are
-// bounded by what the file has: its weights, and a few megabytes. Sessions may be given more memory.
-constexpr uint64_t kTableElements = 1 << 22;
 
 std::string layer_name(uint32_t layer) { return "layers." + std::to_string(layer) + "."; }
 

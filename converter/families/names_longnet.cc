@@ -15,8 +15,6 @@ using flatbuffers::Offset;
 constexpr char kProjection[] = "patch_embed.proj";
 constexpr float kEps = 1e-5f, kOutputEps = 1e-6f;
 constexpr uint32_t kGoldenTiles = 96;
-// Places take memory by a number of the configuration alone: no more than the weights, and a few megabytes.
-constexpr uint64_t kTableElements = 1 << 22;
 
 std::string layer_name(uint32_t layer) { return "encoder.layers." + std::to_string(layer) + "."; }
 
