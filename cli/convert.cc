@@ -17,8 +17,13 @@ struct Options {
 };
 
 Status run(Options options) {
-  LSRT_TRY(keep(options.checkpoint, options.output));
-  LSRT_TRY(keep(options.checkpoint, options.report));
+  const ConvertOptions& read = options.convert;
+  for (const std::string& output : {options.output, options.report}) {
+    for (const std::string& input :
+         {options.checkpoint, read.config_path, read.dict_path, read.tokenizer_path, read.labels_path}) {
+      LSRT_TRY(keep(input, output));
+    }
+  }
   catch_interrupts();
   Clock clock;
   Progress progress("converting");

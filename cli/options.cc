@@ -91,8 +91,13 @@ CLI::Validator whole_number() {
 }
 
 Status keep(const std::string& input, const std::string& output) {
+  namespace fs = std::filesystem;
   std::error_code missing;
-  if (!std::filesystem::equivalent(input, output, missing)) return {};
+  const fs::path folder = fs::path(output).parent_path();
+  const bool in_folder = fs::is_directory(input, missing) && fs::exists(output, missing) &&
+                         fs::equivalent(input, folder.empty() ? "." : folder, missing) &&
+                         fs::path(output).extension() != ".lsrt";
+  if (!in_folder && !fs::equivalent(input, output, missing)) return {};
   return fail(Error::kArgument, "%s: is read, and would be overwritten: give the output another name",
               output.c_str());
 }

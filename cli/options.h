@@ -59,7 +59,8 @@ Result<lsrt_session_memory> plan_session(const lsrt_model* model, const StreamOp
 // Of options that count something: what their errors say is short, unlike that of CLI::NonNegativeNumber.
 CLI::Validator whole_number();
 
-// kArgument where an output would take the place of the input that it is made of.
+// kArgument where an output would take the place of the input that it is made of; of a folder, of any file in
+// it but a model.
 Status keep(const std::string& input, const std::string& output);
 
 // All of a file (nullptr: of standard input) or its first `limit` bytes. Errors: kFile.
