@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Set-up, build and all tests. LSRT_STAGES chooses more builds to test; the native one always comes last, so that the
-# output ends with its summary: LSRT_STAGES="asan tsan simde light clang shared aarch64 fuzz python docs cuda native" scripts/test.sh
+# output ends with its summary: LSRT_STAGES="asan tsan simde clang shared aarch64 fuzz python docs cuda native" scripts/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 run_stage() {  # run_stage PRESET FOLDER [TEST...]: all tests, or only these
-  echo "== $1"
+  echo "== $1 ($((SECONDS / 60)) min)"
   scripts/build.sh "$1" "${@:3}"
   ctest --test-dir "$2" --output-on-failure --parallel "$(nproc)" --no-tests=error \
     ${3:+-R "^($(IFS='|' && echo "${*:3}"))\$"}
@@ -22,15 +22,15 @@ for stage in ${LSRT_STAGES:-native}; do
     simde)  # what kernels decide
       run_stage simde build-simde kernels_test grouped_attention_test session_test encoder_test vision_test mixture_test \
         pinned_results_test ;;
-    light) run_stage light build-light session_test encoder_test vision_test ;;  # float32 without XNNPACK
-    clang)  # the same bits as of GCC
-      run_stage clang build-clang kernels_test scan_test determinism_test pinned_results_test ;;
+    clang)  # the same bits as of GCC, and float32 without XNNPACK
+      run_stage clang build-clang kernels_test scan_test determinism_test pinned_results_test session_test encoder_test \
+        vision_test ;;
     shared)  # a shared library, and the library whole as a part of another project
-      echo "== shared"
+      echo "== shared ($((SECONDS / 60)) min)"
       scripts/build.sh shared lsrt lsrt_cli lsrt_manual c_api_test
       LSRT_WHOLE=1 ctest --test-dir build-shared --output-on-failure --parallel "$(nproc)" --no-tests=error \
         -R '^(c_api|symbols|install|hardening)_test$' ;;
-    fuzz) echo "== fuzz"; scripts/fuzz.sh 120 ;;  # each target
+    fuzz) echo "== fuzz ($((SECONDS / 60)) min)"; scripts/fuzz.sh 120 ;;  # each target
     python) echo "== python"; scripts/python.sh ;;
     docs) echo "== docs"; scripts/docs.sh ;;
     cuda)  # with the image of nvcc in it, on the driver of tests
