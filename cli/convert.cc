@@ -1,6 +1,7 @@
 // lsrt convert: a checkpoint to a model file.
 #include "converter/convert.h"
 
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -18,9 +19,11 @@ struct Options {
 
 Status run(Options options) {
   const ConvertOptions& read = options.convert;
+  const std::string beside = std::filesystem::path(options.checkpoint).parent_path() / "dict.txt";
+  const std::string& dict = read.dict_path.empty() ? beside : read.dict_path;
   for (const std::string& output : {options.output, options.report}) {
     for (const std::string& input :
-         {options.checkpoint, read.config_path, read.dict_path, read.tokenizer_path, read.labels_path}) {
+         {options.checkpoint, read.config_path, dict, read.tokenizer_path, read.labels_path}) {
       LSRT_TRY(keep(input, output));
     }
   }

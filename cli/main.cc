@@ -59,13 +59,19 @@ int run_tool(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return tool.exit(help);
   } catch (const CLI::ParseError& e) {
-    std::string asked = "lsrt ";
-    for (const CLI::App* command : tool.get_subcommands()) asked += command->get_name() + " ";
-    return failed(2, std::string(e.what()) + " (see " + asked + "--help)");
+    std::string asked = "lsrt ", unexpected;
+    for (const CLI::App* command : tool.get_subcommands()) {
+      asked += command->get_name() + " ";
+      for (const std::string& argument : command->remaining()) unexpected += " " + argument;
+    }
+    // The parser's own list of them runs from the last to the first.
+    const bool extras = e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) && !unexpected.empty();
+    return failed(2, (extras ? "not expected:" + unexpected : e.what()) + " (see " + asked + "--help)");
   }
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
     const Status status = command.run();
+    if (status.code() == Error::kCancelled) return failed(1, "interrupted");
     if (!status.ok()) return failed(status.code() == Error::kArgument ? 2 : 1, status.message());
   }
   return 0;

@@ -120,6 +120,10 @@ expect 2 run "$work/own.lsrt" --input "$golden/lm-preln-rank2/io.safetensors" --
 cp demos/data/dict.txt "$work/own.txt"
 expect 2 convert "$work/own.pt" --dict "$work/own.txt" -o "$work/own.txt"
 same "$work/own.txt" demos/data/dict.txt "a dictionary was overwritten"
+cp demos/data/dict.txt "$work/dict.txt"  # found beside the checkpoint
+expect 2 convert "$work/own.pt" -o "$work/dict.txt"
+same "$work/dict.txt" demos/data/dict.txt "a dictionary was overwritten"
+rm "$work/dict.txt"
 mkdir "$work/own-folder" && cp "$golden/mamba1-hf/"* "$work/own-folder"
 expect 2 convert "$work/own-folder" -o "$work/own-folder/config.json"
 same "$work/own-folder/config.json" "$golden/mamba1-hf/config.json" "a file of a folder was overwritten"
