@@ -10,7 +10,7 @@ namespace avx512vnni {
 namespace {
 
 struct Tiles : Vector {
-  static constexpr size_t kPrefetchBytes = 8192, kTilePrefetchBytes = 512;
+  static constexpr size_t kPrefetchBytes = 0, kTilePrefetchBytes = 512;
   // Of 32 registers up to 24 are sums: the latency of vpdpbusd times two a cycle asks for that many.
   static constexpr size_t kMostPanels = 4;
   static constexpr size_t tile_panels(size_t) { return kMostPanels; }
