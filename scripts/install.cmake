@@ -36,6 +36,14 @@ if(LSRT_XNNPACK)  # whose code is in tool and library
   install(${licenses}/lsrt/licenses COMPONENT tool)
   install(${licenses}/lsrt-dev/licenses COMPONENT dev)
 endif()
+if(CMAKE_CROSSCOMPILING)  # JPEG, PNG and zlib are in the tool, too
+  file(GLOB copyrights "${deps}/sysroot-${LSRT_ARCH}/usr/share/doc/*/copyright")
+  foreach(copyright ${copyrights})
+    get_filename_component(name "${copyright}" DIRECTORY)
+    get_filename_component(name "${name}" NAME)
+    install(FILES "${copyright}" RENAME "${name}" DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/lsrt/licenses" COMPONENT tool)
+  endforeach()
+endif()
 
 # ---- what finds it
 
@@ -73,7 +81,18 @@ set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_TOOL_PACKAGE_NAME lsrt)
 set(CPACK_DEBIAN_TOOL_PACKAGE_SECTION science)
-set(CPACK_DEBIAN_TOOL_PACKAGE_SHLIBDEPS ON)  # JPEG, PNG, the C++ library: at the versions that the tool was linked with
+if(CMAKE_CROSSCOMPILING)
+  # What the tool needs, at the versions that it was linked with, the packages of the cross compiler know.
+  set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE arm64)
+  foreach(library libc6 libgcc-s1 libstdc++6)
+    execute_process(COMMAND dpkg-query -W "-f=\${Version}" ${library}-arm64-cross OUTPUT_VARIABLE version ERROR_QUIET)
+    string(REGEX MATCH "^[0-9]+\\.[0-9]+" version "${version}")
+    list(APPEND cross_depends "${library} (>= ${version})")
+  endforeach()
+  list(JOIN cross_depends ", " CPACK_DEBIAN_TOOL_PACKAGE_DEPENDS)
+else()
+  set(CPACK_DEBIAN_TOOL_PACKAGE_SHLIBDEPS ON)  # JPEG, PNG, the C++ library: at the versions that the tool was linked with
+endif()
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME lsrt-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_COMPONENT_DEV_DESCRIPTION "The library, its headers for C and C++, and what CMake and pkg-config need.")

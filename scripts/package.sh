@@ -1,38 +1,49 @@
 #!/usr/bin/env bash
-# Builds the packages of this machine's kind, build/packages/lsrt_*.deb, lsrt-dev_*.deb and lsrt-*.tar.gz, and tries them: as
-# root with debootstrap in a bare Debian, else unpacked in a folder, where what they depend on is this machine's.
+# Builds packages, lsrt_*.deb, lsrt-dev_*.deb and lsrt-*.tar.gz, and tries them.
+#
+#   scripts/package.sh            of this machine's kind, in build/packages: as root with debootstrap tried in a bare Debian,
+#                                 else unpacked in a folder, where what they depend on is this machine's
+#   scripts/package.sh aarch64    of 64-bit ARM, in build-aarch64/packages: unpacked in a folder, tried under qemu
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+case ${1:-native} in
+  native) preset=release build=build cc=cc emulator=() ;;
+  aarch64)
+    preset=aarch64-qemu build=build-aarch64 cc=aarch64-linux-gnu-gcc
+    emulator=(qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu) ;;
+  *) echo "usage: scripts/package.sh [aarch64]" >&2; exit 2 ;;
+esac
 command -v dpkg-shlibdeps >/dev/null || { echo "package.sh: needs dpkg-shlibdeps: install dpkg-dev" >&2; exit 1; }
-scripts/build.sh release lsrt_cli lsrt lsrt_manual
-rm -rf build/packages
-(cd build && cpack) >build/package.log 2>&1 || { tail -30 build/package.log >&2; exit 1; }
-rm -rf build/packages/_CPack_Packages
-tool=$(echo build/packages/lsrt_*.deb)
-dev=$(echo build/packages/lsrt-dev_*.deb)
-archive=$(echo build/packages/lsrt-*.tar.gz)
+scripts/build.sh $preset lsrt_cli lsrt lsrt_manual
+rm -rf $build/packages
+(cd $build && cpack) >$build/package.log 2>&1 || { tail -30 $build/package.log >&2; exit 1; }
+rm -rf $build/packages/_CPack_Packages
+tool=$(echo $build/packages/lsrt_*.deb)
+dev=$(echo $build/packages/lsrt-dev_*.deb)
+archive=$(echo $build/packages/lsrt-*.tar.gz)
 ls -l "$tool" "$dev" "$archive"
 
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
-if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then
+needs=$(dpkg-deb -f "$tool" Depends)
+if [ $preset = release ] && [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then
   # shellcheck disable=SC1091
   suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
   # The names of the packages that the tool depends on.
-  needed=$(dpkg-deb -f "$tool" Depends | sed 's/ *([^)]*)//g; s/ *|[^,]*//g; s/, */,/g')
-  debootstrap --variant=minbase --include="$needed" "$suite" "$place/root" >build/package.log 2>&1 ||
-    { tail -5 build/package.log "$place/root/debootstrap/debootstrap.log" >&2; exit 1; }
+  needed=$(sed 's/ *([^)]*)//g; s/ *|[^,]*//g; s/, */,/g' <<<"$needs")
+  debootstrap --variant=minbase --include="$needed" "$suite" "$place/root" >$build/package.log 2>&1 ||
+    { tail -5 $build/package.log "$place/root/debootstrap/debootstrap.log" >&2; exit 1; }
   cp "$tool" "$dev" "$place/root/tmp"
   inside() { chroot "$place/root" "$@"; }
-  inside sh -c 'dpkg -i /tmp/lsrt*.deb' >build/package.log 2>&1 || { cat build/package.log >&2; exit 1; }
+  inside sh -c 'dpkg -i /tmp/lsrt*.deb' >$build/package.log 2>&1 || { cat $build/package.log >&2; exit 1; }
   how="installed in a bare $suite with $needed" lsrt=lsrt files=$place/root/tmp folder=/tmp
 else
   dpkg-deb -x "$tool" "$place"
-  inside() { "$@"; }
-  how="unpacked in a folder" lsrt=$place/usr/bin/lsrt files=$place folder=$place
+  inside() { "${emulator[@]}" "$@"; }
+  how="unpacked in a folder; it depends on $needs" lsrt=$place/usr/bin/lsrt files=$place folder=$place
 fi
-build/lsrt convert demos/data/books-lm.pt -o "$files/books-lm.lsrt" >/dev/null
+"${emulator[@]}" $build/lsrt convert demos/data/books-lm.pt -o "$files/books-lm.lsrt" >/dev/null
 inside "$lsrt" --version
 inside "$lsrt" verify "$folder/books-lm.lsrt"
 inside "$lsrt" generate "$folder/books-lm.lsrt" --prompt "It was a dark night" -n 60 --seed 1
@@ -40,8 +51,8 @@ echo "package.sh: the tool runs, $how"
 
 mkdir "$place/archive"
 tar -C "$place/archive" --strip-components=1 -xf "$archive"
-"$place/archive/bin/lsrt" --version
+"${emulator[@]}" "$place/archive/bin/lsrt" --version
 read -ra flags < <(PKG_CONFIG_PATH=$place/archive/lib/pkgconfig pkg-config --cflags --libs lsrt)
-cc demos/minimal.c -o "$place/minimal" "${flags[@]}"
-"$place/minimal" "$files/books-lm.lsrt" "It was a dark night" 60
+$cc demos/minimal.c -o "$place/minimal" "${flags[@]}"
+"${emulator[@]}" "$place/minimal" "$files/books-lm.lsrt" "It was a dark night" 60
 echo "package.sh: the archive's tool runs and its library links, unpacked in a folder"
