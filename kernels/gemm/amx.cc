@@ -11,11 +11,8 @@ namespace {
 // Fewer rows wait for their weights, not for products.
 constexpr size_t kMinRows = 5;
 
-// The product without tiles: for few rows, and for depths that do not divide into equal steps. CPUs with AMX
-// fetch weights far enough ahead by themselves.
-struct Registers : avx512vnni::Tiles {
-  static constexpr size_t kPrefetchBytes = 0;
-};
+// The product without tiles of AMX: for few rows, and for depths that do not divide into equal steps.
+using Registers = avx512vnni::Tiles;
 
 // Four sums: two tiles of rows beside two panels, or one beside four. `used`: the panels that there are.
 template <int kRowTiles>
