@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+heading() { echo "== $1 ($((SECONDS / 60)) min)"; }
+
 run_stage() {  # run_stage PRESET FOLDER [TEST...]: all tests, or only these
-  echo "== $1 ($((SECONDS / 60)) min)"
+  heading "$1"
   scripts/build.sh "$1" "${@:3}"
   ctest --test-dir "$2" --output-on-failure --parallel "$(nproc)" --no-tests=error \
     ${3:+-R "^($(IFS='|' && echo "${*:3}"))\$"}
@@ -26,15 +28,15 @@ for stage in ${LSRT_STAGES:-native}; do
       run_stage clang build-clang kernels_test scan_test determinism_test pinned_results_test session_test encoder_test \
         vision_test ;;
     shared)  # a shared library, and the library whole as a part of another project
-      echo "== shared ($((SECONDS / 60)) min)"
+      heading shared
       scripts/build.sh shared lsrt lsrt_cli lsrt_manual c_api_test
       LSRT_WHOLE=1 ctest --test-dir build-shared --output-on-failure --parallel "$(nproc)" --no-tests=error \
         -R '^(c_api|symbols|install|hardening)_test$' ;;
-    fuzz) echo "== fuzz ($((SECONDS / 60)) min)"; scripts/fuzz.sh 120 ;;  # each target
-    python) echo "== python"; scripts/python.sh ;;
-    docs) echo "== docs"; scripts/docs.sh ;;
+    fuzz) heading fuzz; scripts/fuzz.sh 120 ;;  # each target
+    python) heading python; scripts/python.sh ;;
+    docs) heading docs; scripts/docs.sh ;;
     cuda)  # with the image of nvcc in it, on the driver of tests
-      echo "== cuda"
+      heading cuda
       scripts/build.sh cuda
       ctest --test-dir build-cuda --output-on-failure --parallel "$(nproc)" --no-tests=error -R '^cuda_' ;;
     aarch64) run_stage aarch64-qemu build-aarch64 ;;
