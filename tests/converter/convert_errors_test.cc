@@ -202,7 +202,8 @@ TEST_CASE("configurations made to exhaust the reader") {
       {"{\"n_layer\": 1e400}", "it is not JSON at byte"},
       {"{\"n_layer\": \"\xff\"}", "it is not JSON at byte"},
       {"{\"n_layer\": 3", "it is not JSON at byte"}};
-  for (const auto& [text, message] : cases) {
+  for (const auto& [text, bound] : cases) {
+    const std::string& message = bound;  // which CAPTURE can hold
     CAPTURE(message);
     Case wrong("lm-preln-rank2");
     wrong.options.config_path = wrong.folder / "config.json";

@@ -177,7 +177,8 @@ TEST_CASE("files of other kinds are named for what they are") {
       {"\x80\2}.", "not one of torch.save"},
       {"\x80", "damaged pickle at byte 0: expected more bytes"},
   };
-  for (const auto& [bytes, expected] : cases) {
+  for (const auto& [bytes, bound] : cases) {
+    const std::string& expected = bound;  // which CAPTURE can hold
     CAPTURE(expected);
     write_file(folder / "other", bytes);
     CHECK(contains(refusal(folder / "other"), expected));
@@ -250,7 +251,8 @@ TEST_CASE("pickle opcodes of all protocols") {
       {"ccollections\nCounter\n}" + text("b") + "K\1s\x85R.", R"({"b":1})"},
       {"c__builtin__\nset\n](K\1K\2e\x85R.", "[1,2]"},
   };
-  for (const auto& [bytes, expected] : cases) {
+  for (const auto& [bytes, bound] : cases) {
+    const std::string& expected = bound;  // which CAPTURE can hold
     CAPTURE(expected);
     const std::string result = convert(bytes);
     CHECK_MESSAGE(contains(result, expected), result);
@@ -297,7 +299,8 @@ TEST_CASE("damaged pickles say what was expected, and where") {
       {"\x97.", "a known pickle opcode"},
       {"c" + std::string(600, 'm') + "\nn\n.", "at most 512 bytes"},
   };
-  for (const auto& [bytes, expected] : cases) {
+  for (const auto& [bytes, bound] : cases) {
+    const std::string& expected = bound;  // which CAPTURE can hold
     CAPTURE(expected);
     const std::string message = convert(bytes);
     CHECK_MESSAGE(contains(message, expected), message);

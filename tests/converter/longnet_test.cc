@@ -63,7 +63,8 @@ TEST_CASE("tensors are where the network looks for them") {
       {block.norm2, layer + "final_layer_norm"},
       {block.feed_forward.norm, layer + "ffn.ffn_layernorm"},
       {std::get<EmbeddingHead>(model->head).norm, "encoder.layer_norm"}};
-  for (const auto& [norm, name] : norms) {
+  for (const auto& [norm, bound] : norms) {
+    const std::string& name = bound;  // which CAPTURE can hold
     CAPTURE(name);
     CHECK(norm.gamma[5] == tensors[name + ".weight"].values[5]);
     CHECK(norm.beta[7] == tensors[name + ".bias"].values[7]);

@@ -27,7 +27,8 @@ std::unique_ptr<TensorSource> open_source(const std::string& path) {
 
 void check_values(const TensorSource& source, const json& expected) {
   CHECK(source.tensors().size() == expected.size());
-  for (const auto& [name, entry] : expected.items()) {
+  for (const auto& [bound, entry] : expected.items()) {
+    const std::string& name = bound;  // which CAPTURE can hold
     CAPTURE(name);
     const SourceTensor* tensor = source.find(name);
     REQUIRE(tensor != nullptr);
@@ -123,7 +124,8 @@ void check_sums(const std::string& path, const json& expected) {
   CAPTURE(path);
   const auto source = open_source(path);
   CHECK(source->tensors().size() == expected.size());
-  for (const auto& [name, entry] : expected.items()) {
+  for (const auto& [bound, entry] : expected.items()) {
+    const std::string& name = bound;  // which CAPTURE can hold
     CAPTURE(name);
     const SourceTensor* tensor = source->find(name);
     REQUIRE(tensor != nullptr);
