@@ -15,9 +15,4 @@ Result<std::unique_ptr<ImageLayer>> ImageLayer::create(const Block& block, const
   return std::visit(make, block.mixer);
 }
 
-Status needs_grouped(const Backend& backend) {
-  if (backend.ops().grouped) return {};
-  return fail(Error::kUnsupported, "backend '%s' has no attention in groups", backend.info().name);
-}
-
 }  // namespace lsrt

@@ -44,9 +44,6 @@ class ImageLayer {
   virtual void run(Stream& stream, Dev<float> x) = 0;
 };
 
-// kUnsupported: the device has no attention in groups.
-Status needs_grouped(const Backend& backend);
-
 // Of <kind>_image.cc; only those that fit images are defined.
 #define LSRT_MIXER(Kind)                                                                              \
   Result<std::unique_ptr<ImageLayer>> make_image_layer(const Block& block, const Kind& mixer,         \

@@ -1,27 +1,20 @@
-// A selective state space with one decay a head as a layer of a stream (spec mamba, section 2). Its state is
-// the rows before the convolution and the channels' states, in one piece; in this form it also leaves the
-// device.
-#include "runtime/mixers/mixer.h"
+// A selective state space with one decay a head as a layer of a stream (spec mamba, section 2).
+#include "runtime/mixers/scan_stream.h"
 
 namespace lsrt {
 namespace {
 
-class StateSpaceDualStream : public StreamMixer {
+class StateSpaceDualStream : public ScanStream {
  public:
   StateSpaceDualStream(const StateSpaceDual& mixer, const StreamExtents& extents, Backend& backend)
-      : mixer_(mixer),
-        max_rows_(extents.max_rows),
-        backend_(backend),
-        linear_(*backend.ops().linear),
-        rows_(*backend.ops().rows),
-        scan_(*backend.ops().scan) {}
+      : ScanStream(backend, extents.max_rows, size_t{mixer.taps - 1} * mixer.convolved(),
+                   size_t{mixer.inner} * mixer.states),
+        mixer_(mixer) {}
 
   void plan(StreamPlan* plan) const override {
     mixer_.for_each_linear([&](const LinearView& layer) { linear_.plan(layer, max_rows_, plan); });
   }
 
-  void place_state(DeviceCarver* carver) override { state_ = carver->take<float>(state_floats()); }
-  void place_tables(DeviceCarver*) override {}
   void place_scratch(DeviceCarver* carver) override {
     projected_ = carver->take<float>(max_rows_ * mixer_.in.outputs);
     convolved_ = carver->take<float>(max_rows_ * mixer_.convolved());
@@ -40,12 +33,6 @@ class StateSpaceDualStream : public StreamMixer {
     norm_ = backend_.norm(mixer_.norm);
     return {};
   }
-  Status make_tables(Stream&) override { return {}; }
-
-  // Before the stream there is nothing: rows and states are 0.
-  void reset(Stream& stream, Dev<const float>) override { rows_.clear(stream, state_, state_floats()); }
-
-  uint32_t shape(uint64_t, size_t) const override { return 0; }
 
   void step(Stream& stream, const StreamStep& step, Dev<const float> x, Dev<float> y) override {
     const size_t inner = mixer_.inner, convolved = mixer_.convolved(), stride = mixer_.in.outputs;
@@ -62,7 +49,7 @@ class StateSpaceDualStream : public StreamMixer {
     scan.step = projected_ + inner + convolved, scan.step_stride = stride;
     scan.step_bias = step_bias_, scan.step_min = mixer_.step_min, scan.step_max = mixer_.step_max;
     scan.a = a_, scan.d = d_, scan.d_per_channel = mixer_.d_per_channel;
-    scan.state = state_ + history_floats();
+    scan.state = channels();
     scan.steps = steps_;
     scan.y = y_;
     scan_.dual_scan(stream, scan);
@@ -70,35 +57,11 @@ class StateSpaceDualStream : public StreamMixer {
     linear_.linear(stream, *out_, y_, step.rows, Activation::kNone, y);
   }
 
-  size_t exchange_bytes(uint64_t) const override { return state_floats() * sizeof(float); }
-  size_t most_exchange_bytes() const override { return exchange_bytes(0); }
-  void export_state(Stream& stream, uint64_t, Dev<void> out) override {
-    copy(stream, state_, out.as<float>());
-  }
-  void import_state(Stream& stream, uint64_t, Dev<const void> in) override {
-    copy(stream, in.as<const float>(), state_);
-  }
-  // Any numbers: what the scan makes of infinities and NaN is defined.
-  bool is_state(uint64_t, const uint8_t*) const override { return true; }
-
  private:
-  size_t history_floats() const { return size_t{mixer_.taps - 1} * mixer_.convolved(); }
-  size_t state_floats() const { return history_floats() + size_t{mixer_.inner} * mixer_.states; }
-  Dev<float> history() const { return state_; }
-  void copy(Stream& stream, Dev<const float> from, Dev<float> to) const {
-    rows_.copy_rows(stream, state_floats(), from, state_floats(), 1, to, state_floats());
-  }
-
   const StateSpaceDual& mixer_;
-  const size_t max_rows_;
-  Backend& backend_;
-  const LinearOps& linear_;
-  const RowOps& rows_;
-  const ScanOps& scan_;
   const Linear *in_ = nullptr, *out_ = nullptr;
   Dev<const float> convolution_, convolution_bias_, step_bias_, a_, d_;
   DeviceNorm norm_;
-  Dev<float> state_;      // [taps - 1, convolved], [inner, states]
   Dev<float> projected_;  // [rows, in outputs]: z; v, B, C before the convolution; t
   Dev<float> convolved_;  // [rows, convolved]: v, B, C
   Dev<float> steps_;      // [2, rows, heads]
@@ -109,10 +72,7 @@ class StateSpaceDualStream : public StreamMixer {
 
 Result<std::unique_ptr<StreamMixer>> make_stream_mixer(const StateSpaceDual& mixer,
                                                        const StreamExtents& extents, Backend& backend) {
-  if (!backend.ops().scan) {
-    return fail(Error::kUnsupported, "backend '%s' has no selective state spaces", backend.info().name);
-  }
-  return std::unique_ptr<StreamMixer>(new StateSpaceDualStream(mixer, extents, backend));
+  return make_scan_stream<StateSpaceDualStream>(mixer, extents, backend);
 }
 
 }  // namespace lsrt

@@ -1,21 +1,17 @@
 // Two-dimensional long-short attention as a layer of an image network (spec section 3): windows with the
 // landmarks of the whole image in one softmax; the cls row then looks at what all others found.
-#include "runtime/mixers/image_layer.h"
-#include "runtime/mixers/layer_runner.h"
+#include "runtime/mixers/attention_image.h"
 
 namespace lsrt {
 namespace {
 
-class VisionLongShortLayer : public ImageLayer {
+class VisionLongShortLayer : public AttentionImage {
  public:
   VisionLongShortLayer(const Block& block, const VisionLongShort& mixer, const ImageExtents& extents,
                        Backend& backend, VisionLayouts& layouts)
-      : mixer_(mixer),
-        extents_(extents),
+      : AttentionImage(extents, backend, PreparedBlock::of(block, mixer), mixer.rank),
+        mixer_(mixer),
         grouped_(*backend.ops().grouped),
-        backend_(backend),
-        block_(PreparedBlock::of(block, mixer)),
-        runner_(backend),
         windows_(backend, layouts,
                  VisionLayout::windows(extents.grid, extents.cls_count, mixer.window, mixer.margin()),
                  mixer.relative_bias != nullptr) {
@@ -32,24 +28,19 @@ class VisionLongShortLayer : public ImageLayer {
 
   void place_tables(DeviceCarver* carver) override { windows_.place_tables(store(), carver); }
   void place_scratch(DeviceCarver* carver) override {
-    attention_ = carver->take<float>(extents_.rows() * extents_.width);
-    store_ = carver->take<uint8_t>(grouped_.key_value_bytes(store()));
+    AttentionImage::place_scratch(carver);
     cls_key_value_ = carver->take<float>(extents_.cls_count * 2 * extents_.width);
     landmark_key_ = carver->take<float>(mixer_.rank * extents_.width);
     landmark_value_ = carver->take<float>(mixer_.rank * extents_.width);
-    runner_.place(carver);
   }
 
-  Status prepare() override { return block_.prepare(backend_); }
   void make_tables(Stream& stream) override {
     windows_.make_tables(stream, relative_biases(mixer_, windows_.layout()));
   }
 
   void run(Stream& stream, Dev<float> x) override {
     const size_t rows = extents_.rows(), cls = extents_.cls_count;
-    Projected to{};
-    to.store = store();
-    to.query = attention_;
+    Projected to = projected();
     if (cls) to.lead_key_value = cls_key_value_;
     to.landmark_key = landmark_key_, to.landmark_value = landmark_value_;
     runner_.project(stream, block_, x, rows, cls, to);
@@ -69,12 +60,6 @@ class VisionLongShortLayer : public ImageLayer {
   }
 
  private:
-  // The image's rows, then its landmarks.
-  KeyValueStore store() const {
-    KeyValueStore store = block_.store(extents_.rows() + mixer_.rank);
-    store.memory = store_;
-    return store;
-  }
   ClsAttention cls_extents() const {
     ClsAttention a{};
     a.heads = mixer_.heads, a.head_dim = mixer_.head_dim;
@@ -83,14 +68,8 @@ class VisionLongShortLayer : public ImageLayer {
   }
 
   const VisionLongShort& mixer_;
-  const ImageExtents extents_;
   const GroupedOps& grouped_;
-  Backend& backend_;
-  PreparedBlock block_;
-  LayerRunner runner_;
   LayoutAttention windows_;
-  Dev<float> attention_;       // [rows, width]: queries, then what they found
-  Dev<void> store_;            // keys and values
   Dev<float> cls_key_value_;   // [2 width]
   Dev<float> landmark_key_;    // [rank, width]
   Dev<float> landmark_value_;  // [rank, width]
@@ -101,8 +80,7 @@ class VisionLongShortLayer : public ImageLayer {
 Result<std::unique_ptr<ImageLayer>> make_image_layer(const Block& block, const VisionLongShort& mixer,
                                                      const ImageExtents& extents, Backend& backend,
                                                      VisionLayouts& layouts) {
-  LSRT_TRY(needs_grouped(backend));
-  return std::unique_ptr<ImageLayer>(new VisionLongShortLayer(block, mixer, extents, backend, layouts));
+  return make_attention_image<VisionLongShortLayer>(block, mixer, extents, backend, layouts);
 }
 
 }  // namespace lsrt

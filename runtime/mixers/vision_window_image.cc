@@ -1,21 +1,17 @@
 // Windows of one grid with global rows as a layer of an image network (spec more-mixers, section 1).
 #include <optional>
 
-#include "runtime/mixers/image_layer.h"
-#include "runtime/mixers/layer_runner.h"
+#include "runtime/mixers/attention_image.h"
 
 namespace lsrt {
 namespace {
 
-class VisionWindowLayer : public ImageLayer {
+class VisionWindowLayer : public AttentionImage {
  public:
   VisionWindowLayer(const Block& block, const VisionWindow& mixer, const ImageExtents& extents,
                     Backend& backend, VisionLayouts& layouts)
-      : mixer_(mixer),
-        extents_(extents),
-        backend_(backend),
-        block_(PreparedBlock::of(block, mixer)),
-        runner_(backend),
+      : AttentionImage(extents, backend, PreparedBlock::of(block, mixer), 0),
+        mixer_(mixer),
         windows_(backend, layouts,
                  VisionLayout::windows(extents.grid, extents.cls_count, mixer.window, mixer.margin,
                                        mixer.edge == WindowEdge::kTorus),
@@ -41,22 +37,13 @@ class VisionWindowLayer : public ImageLayer {
     windows_.place_tables(store(), carver);
     if (globals_) globals_->place_tables(store(), carver);
   }
-  void place_scratch(DeviceCarver* carver) override {
-    attention_ = carver->take<float>(extents_.rows() * extents_.width);
-    store_ = carver->take<uint8_t>(backend_.ops().grouped->key_value_bytes(store()));
-    runner_.place(carver);
-  }
-
-  Status prepare() override { return block_.prepare(backend_); }
   void make_tables(Stream& stream) override {
     windows_.make_tables(stream, relative_biases(mixer_, windows_.layout()));
     if (globals_) globals_->make_tables(stream, relative_biases(mixer_, globals_->layout()));
   }
 
   void run(Stream& stream, Dev<float> x) override {
-    Projected to{};
-    to.store = store();
-    to.query = attention_;
+    const Projected to = projected();
     runner_.project(stream, block_, x, extents_.rows(), 0, to);
     windows_.attend(stream, store(), 0, attention_);
     if (globals_) {
@@ -68,21 +55,9 @@ class VisionWindowLayer : public ImageLayer {
   }
 
  private:
-  KeyValueStore store() const {
-    KeyValueStore store = block_.store(extents_.rows());
-    store.memory = store_;
-    return store;
-  }
-
   const VisionWindow& mixer_;
-  const ImageExtents extents_;
-  Backend& backend_;
-  PreparedBlock block_;
-  LayerRunner runner_;
   LayoutAttention windows_;
   std::optional<LayoutAttention> globals_;  // none without cls rows
-  Dev<float> attention_;                    // [rows, width]: queries, then what they found
-  Dev<void> store_;                         // keys and values
 };
 
 }  // namespace
@@ -90,8 +65,7 @@ class VisionWindowLayer : public ImageLayer {
 Result<std::unique_ptr<ImageLayer>> make_image_layer(const Block& block, const VisionWindow& mixer,
                                                      const ImageExtents& extents, Backend& backend,
                                                      VisionLayouts& layouts) {
-  LSRT_TRY(needs_grouped(backend));
-  return std::unique_ptr<ImageLayer>(new VisionWindowLayer(block, mixer, extents, backend, layouts));
+  return make_attention_image<VisionWindowLayer>(block, mixer, extents, backend, layouts);
 }
 
 }  // namespace lsrt
