@@ -2,6 +2,8 @@
 // file of a test; nothing where a sanitizer has functions of its own in this place.
 #pragma once
 
+#undef _FORTIFY_SOURCE  // by which clang gets bodies for some of these functions; so include this first
+
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
