@@ -134,6 +134,10 @@ Status tokenize_all(const lsrt_model* model, std::string_view text, const std::s
 }
 
 Status require_text(const lsrt_model* model, const std::string& path) {
+  if (lsrt_model_vocabulary(model) == 0) {
+    return fail(Error::kArgument, "%s: is of family '%s', which writes no text: a language model is needed",
+                path.c_str(), lsrt_model_family(model));
+  }
   for (size_t id = 0; id < lsrt_model_vocabulary(model); ++id) {
     size_t size = 0;
     lsrt_token_text(model, static_cast<int32_t>(id), &size);

@@ -73,7 +73,7 @@ size_t tokenize(const lsrt_model* model, std::string_view text, std::vector<int3
 Status tokenize_all(const lsrt_model* model, std::string_view text, const std::string& source,
                     std::vector<int32_t>* tokens);
 
-// Whether any token of a language model has text (kModel).
+// That the model is a language model (kArgument) and any of its tokens has text (kModel).
 Status require_text(const lsrt_model* model, const std::string& path);
 
 }  // namespace lsrt::tool

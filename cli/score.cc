@@ -110,7 +110,7 @@ class Scorer {
 Status score(const Options& options) {
   const char* name = options.file.c_str();
   LSRT_ASSIGN(ModelHandle model, options.engine.load());
-  if (lsrt_model_vocabulary(model.get())) LSRT_TRY(require_text(model.get(), options.engine.model));
+  LSRT_TRY(require_text(model.get(), options.engine.model));
   LSRT_ASSIGN(SessionHandle session, options.stream.create(model.get(), options.engine.threads));
   LSRT_ASSIGN(lsrt_session_memory memory, plan_session(model.get(), options.stream, options.engine.threads));
   catch_interrupts();

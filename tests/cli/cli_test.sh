@@ -124,6 +124,8 @@ cp demos/data/dict.txt "$work/dict.txt"  # found beside the checkpoint
 expect 2 convert "$work/own.pt" -o "$work/dict.txt"
 same "$work/dict.txt" demos/data/dict.txt "a dictionary was overwritten"
 rm "$work/dict.txt"
+expect 0 convert "$work/own.pt" --dict "$work/own.txt" -o "$work/dict.txt"  # where none is, the name is free
+rm "$work/dict.txt"
 mkdir "$work/own-folder" && cp "$golden/mamba1-hf/"* "$work/own-folder"
 expect 2 convert "$work/own-folder" -o "$work/own-folder/config.json"
 same "$work/own-folder/config.json" "$golden/mamba1-hf/config.json" "a file of a folder was overwritten"
@@ -169,6 +171,15 @@ expect 1 run "$work/vil-4stage.lsrt" --input "$golden/lm-preln-rank2/io.safetens
 in_err io.safetensors
 expect 2 run "$small" --input "$golden/lm-preln-rank2/io.safetensors" --output "$work/x" --block 7
 expect 1 run "$small" --input "$0" --output "$work/x"
+
+# Without /proc XNNPACK does not start, int8 models run. (An emulator needs /proc itself.)
+expect 0 convert "$golden/vil-4stage/checkpoint.pth" --config "$golden/vil-4stage/case.json" --precision float32 -o "$work/float.lsrt"
+without_proc() { unshare --mount sh -c 'umount -l /proc && exec "$@"' sh "$@"; }
+if [ -z "${LSRT_EMULATOR:-}" ] && without_proc true 2>/dev/null; then
+  without_proc "$lsrt" verify "$work/vil-4stage.lsrt" >"$work/out" 2>&1 || fail "int8 without /proc: $(head -c 300 "$work/out")"
+  without_proc "$lsrt" verify "$work/float.lsrt" >"$work/out" 2>"$work/err" ||
+    in_err "does not start: either /proc is not mounted or"  # a build without XNNPACK runs it
+fi
 
 # A folder without a tokenizer: no text, but all that needs none.
 mamba=$work/mamba.lsrt
@@ -464,7 +475,12 @@ expect 1 score "$books" "$work/missing"
 expect 1 score "$books" "$work/empty"
 expect 2 score "$books" "$work/plain" --block 7
 expect 2 score "$books" "$work/plain" --limit -1
-expect 2 score "$work/vil-4stage.lsrt" "$work/plain"
+for model in vil-4stage lra-listops; do
+  expect 2 score "$work/$model.lsrt" "$work/plain"
+  in_err "$model.lsrt: is of family"
+  expect 2 tokenize "$work/$model.lsrt" a
+  in_err "a language model is needed"
+done
 
 # ---- classify ---------------------------------------------------------------------------------------------------------------
 
@@ -496,6 +512,9 @@ done
 mkdir "$work/folders" && cp -r "$work/pictures" "$work/folders"
 expect 2 classify "$vil" "$work/folders"
 in_err "--eval"
+in_err "files that end in .jpg, .jpeg or .png"
+expect 1 classify "$vil" --eval "$work/pictures"
+in_err "no folders with files that end in .jpg, .jpeg or .png"
 expect 2 classify "$vil"
 expect 2 classify "$books" "$images/colour.jpg"
 in_err "books.lsrt: is of family 'lm'"
