@@ -470,6 +470,23 @@ cp "$work/out" "$work/score"
 cat "$work/good" "$work/good" >"$work/twice"
 expect 0 score "$books" "$work/twice" --json
 json "j['bits_per_byte'] == json.load(open('$work/score'))['bits_per_byte']"
+# In pieces: what lies across their ends is a token or an unknown byte all the same.
+{ printf '%s 9\n' the_ he_ e_ _ € t h e; seq -f 'x%g 1' 28; } >"$work/words.txt"
+expect 0 convert "$golden/lm-preln-rank2/checkpoint.pt" --config "$golden/lm-preln-rank2/case.json" \
+  --dict "$work/words.txt" -o "$work/words.lsrt"
+for start in '' t th the; do  # the pieces end at every byte of a word
+  { printf %s "$start"; for ((i = 0; i < 1900; ++i)); do printf 'the_€Q%.0s' 1 2 3 4 5 6 7 8; done; } >"$work/long"
+  bytes=$(wc -c <"$work/long") known=$((8 * 1900 * 7))
+  expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --json
+  json "j['bytes'] == $known + ${#start} and j['skipped_bytes'] == 8 * 1900"
+  json "j['tokens'] == 8 * 1900 * 2 + ${#start}"
+  "$lsrt" score "$work/words.lsrt" <(cat "$work/long") --skip-unknown --json >"$work/out"
+  json "j['bytes'] == $known + ${#start}"
+done
+expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --limit 70001 --json
+json "j['bytes'] + j['skipped_bytes'] == 70001"
+expect 1 score "$work/words.lsrt" "$work/long"
+in_err "byte 0x51 at position 10"
 expect 1 score "$books" "$work/missing"
 : >"$work/empty"
 expect 1 score "$books" "$work/empty"
