@@ -11,7 +11,7 @@ case ${1:-native} in
   native) preset=release build=build cc=cc emulator=() ;;
   aarch64)
     preset=aarch64-qemu build=build-aarch64 cc=aarch64-linux-gnu-gcc
-    emulator=(qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu) ;;
+    read -ra emulator < <(sed -n 's/^set(CMAKE_CROSSCOMPILING_EMULATOR \(.*\))$/\1/p' scripts/aarch64.cmake) ;;
   *) echo "usage: scripts/package.sh [aarch64]" >&2; exit 2 ;;
 esac
 command -v dpkg-shlibdeps >/dev/null || { echo "package.sh: needs dpkg-shlibdeps: install dpkg-dev" >&2; exit 1; }
