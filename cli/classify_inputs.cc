@@ -60,6 +60,13 @@ Result<std::vector<std::string>> list_files(const std::string& folder,
   });
 }
 
+// As in a sentence: ".jpg, .jpeg or .png".
+std::string alternatives(const std::vector<std::string>& endings) {
+  std::string text = endings[0];
+  for (size_t i = 1; i < endings.size(); ++i) text += (i + 1 < endings.size() ? ", " : " or ") + endings[i];
+  return text;
+}
+
 }  // namespace
 
 Result<InputReader> InputReader::create(const lsrt_model* model, bool tokens) {
@@ -122,7 +129,7 @@ Result<std::vector<std::string>> expand_folders(const std::vector<std::string>& 
           Error::kArgument,
           "%s: a folder without files that end in %s; one that holds a folder for each class is measured with "
           "--eval",
-          input.c_str(), endings[0].c_str());
+          input.c_str(), alternatives(endings).c_str());
     }
     files.insert(files.end(), found.begin(), found.end());
   }
@@ -146,7 +153,8 @@ Result<std::vector<LabelledFile>> list_folders(const std::string& path,
     for (std::string& name : names) files.push_back({std::move(name), label});
   }
   if (!files.empty()) return files;
-  return fail(Error::kFile, "%s: has no folders with files that end in %s", path.c_str(), endings[0].c_str());
+  return fail(Error::kFile, "%s: has no folders with files that end in %s", path.c_str(),
+              alternatives(endings).c_str());
 }
 
 }  // namespace lsrt::tool

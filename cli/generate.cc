@@ -77,7 +77,7 @@ Status add_text(const std::string& text, const char* source, Stream* s) {
 // Opens all that is needed and takes the prompt and the state in.
 Status open_stream(const Options& options, Stream* s, Summary* summary) {
   LSRT_ASSIGN(s->model, options.engine.load());
-  if (lsrt_model_vocabulary(s->model.get())) LSRT_TRY(require_text(s->model.get(), options.engine.model));
+  LSRT_TRY(require_text(s->model.get(), options.engine.model));
   LSRT_ASSIGN(s->session, options.stream.create(s->model.get(), options.engine.threads));
   lsrt_sampler* sampler = nullptr;
   LSRT_TRY(from_api(lsrt_sampler_create(s->model.get(), &options.sampling, &sampler)));

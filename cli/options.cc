@@ -102,21 +102,32 @@ Status keep(const std::string& input, const std::string& output) {
               output.c_str());
 }
 
-Result<std::string> read_text(const char* path, uint64_t limit) {
-  struct Close {
-    void operator()(FILE* f) const { std::fclose(f); }
-  };
-  const char* name = path != nullptr ? path : "standard input";
-  std::unique_ptr<FILE, Close> opened(path != nullptr ? std::fopen(path, "rb") : nullptr);
-  FILE* file = path != nullptr ? opened.get() : stdin;
-  if (file == nullptr) return fail(Error::kFile, "%s: cannot open: %s", name, std::strerror(errno));
-  std::string text;
-  for (size_t got = 1; got > 0 && text.size() < limit && !interrupted();) {
+Result<TextFile> TextFile::open(const char* path) {
+  TextFile file;
+  if (path == nullptr) return file;
+  file.name_ = path;
+  file.opened_.reset(std::fopen(path, "rb"));
+  if (file.opened_) return file;
+  return fail(Error::kFile, "%s: cannot open: %s", path, std::strerror(errno));
+}
+
+Result<bool> TextFile::read(uint64_t limit, std::string* text) {
+  FILE* file = opened_ ? opened_.get() : stdin;
+  size_t got = 1;
+  while (got > 0 && limit > 0 && !interrupted()) {
     char piece[1 << 16];
-    got = std::fread(piece, 1, std::min<uint64_t>(sizeof piece, limit - text.size()), file);
-    text.append(piece, got);
+    got = std::fread(piece, 1, std::min<uint64_t>(sizeof piece, limit), file);
+    text->append(piece, got);
+    limit -= got;
   }
-  if (std::ferror(file)) return fail(Error::kFile, "%s: cannot read: %s", name, std::strerror(errno));
+  if (!std::ferror(file)) return got > 0 && !interrupted();
+  return fail(Error::kFile, "%s: cannot read: %s", name_.c_str(), std::strerror(errno));
+}
+
+Result<std::string> read_text(const char* path) {
+  std::string text;
+  LSRT_ASSIGN(TextFile file, TextFile::open(path));
+  LSRT_TRY(file.read(UINT64_MAX, &text).status());
   return text;
 }
 
@@ -134,6 +145,10 @@ Status tokenize_all(const lsrt_model* model, std::string_view text, const std::s
 }
 
 Status require_text(const lsrt_model* model, const std::string& path) {
+  if (lsrt_model_vocabulary(model) == 0) {
+    return fail(Error::kArgument, "%s: is of family '%s', which writes no text: a language model is needed",
+                path.c_str(), lsrt_model_family(model));
+  }
   for (size_t id = 0; id < lsrt_model_vocabulary(model); ++id) {
     size_t size = 0;
     lsrt_token_text(model, static_cast<int32_t>(id), &size);

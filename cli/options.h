@@ -63,8 +63,21 @@ CLI::Validator whole_number();
 // it but a model.
 Status keep(const std::string& input, const std::string& output);
 
-// All of a file (nullptr: of standard input) or its first `limit` bytes. Errors: kFile.
-Result<std::string> read_text(const char* path, uint64_t limit = UINT64_MAX);
+// A file, or standard input (nullptr), in pieces. Errors: kFile.
+class TextFile {
+ public:
+  static Result<TextFile> open(const char* path);
+  // Appends the next bytes, at most `limit`. Whether there may be more.
+  Result<bool> read(uint64_t limit, std::string* text);
+
+ private:
+  struct Close {
+    void operator()(FILE* f) const { std::fclose(f); }
+  };
+  std::unique_ptr<FILE, Close> opened_;
+  std::string name_ = "standard input";
+};
+Result<std::string> read_text(const char* path);  // all of it
 
 // The tokens of a text. Returns the bytes that they stand for: all, or those before the first that no token
 // stands for.
@@ -73,7 +86,7 @@ size_t tokenize(const lsrt_model* model, std::string_view text, std::vector<int3
 Status tokenize_all(const lsrt_model* model, std::string_view text, const std::string& source,
                     std::vector<int32_t>* tokens);
 
-// Whether any token of a language model has text (kModel).
+// That the model is a language model (kArgument) and any of its tokens has text (kModel).
 Status require_text(const lsrt_model* model, const std::string& path);
 
 }  // namespace lsrt::tool

@@ -1,21 +1,23 @@
 // lsrt score: bits per byte of a text.
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
+#include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "runtime/api/handles.h"
 
 namespace lsrt::tool {
 namespace {
 
 constexpr size_t kStepTokens = 4096;        // fed at a time, at most
+constexpr uint64_t kPieceBytes = 1u << 16;  // of the text, read at a time
 constexpr size_t kMaxRowBytes = 64u << 20;  // of log-probabilities, which a large vocabulary has many of
 
 struct Options {
@@ -47,28 +49,62 @@ class Scorer {
         step_(std::clamp<size_t>(kMaxRowBytes / sizeof(float) / vocabulary_, 1, kStepTokens)),
         rows_((step_ + 1) * vocabulary_) {}
 
-  // The tokens of a whole text are not those of its pieces.
-  Status add(std::string_view text, Score* score) {
-    all_bytes_ = text.size();
-    while (!text.empty()) {
-      const size_t known = tokenize(model_, text, &tokens_);
-      if (known < text.size() && !options_.skip_unknown) {
-        return unknown_byte(text[known], all_bytes_ - text.size() + known);
-      }
-      LSRT_TRY(feed(known, score));
-      if (known == text.size()) break;
-      text.remove_prefix(known + 1);
-      ++score->skipped;
+  Status run(Score* score) {
+    LSRT_ASSIGN(TextFile file, TextFile::open(options_.file.c_str()));
+    std::error_code no_file;  // but a pipe, whose end is not known
+    const uint64_t size = std::filesystem::file_size(options_.file, no_file);
+    uint64_t left = options_.limit ? options_.limit : UINT64_MAX;
+    all_bytes_ = no_file ? 0 : std::min(left, size);
+    // Byte pairs are joined in all of a text, not in its pieces.
+    const uint64_t piece = model_->loaded->byte_pairs ? UINT64_MAX : kPieceBytes;
+    std::string text;
+    for (bool more = true; more;) {
+      const size_t before = text.size();
+      LSRT_ASSIGN(more, file.read(std::min(piece, left), &text));
+      left -= text.size() - before;
+      more = more && left > 0;
+      LSRT_TRY(add(more, &text, score));
     }
     return Status();
   }
 
  private:
+  size_t token_bytes(size_t id) const {
+    size_t size = 0;
+    lsrt_token_text(model_, static_cast<int32_t>(id), &size);
+    return size;
+  }
+
+  // Takes from the front of a text all of whose tokens it is sure; more: there is text to come, which its
+  // last bytes can be one token with.
+  Status add(bool more, std::string* text, Score* score) {
+    std::string_view left = *text;
+    while (!left.empty()) {
+      size_t known = tokenize(model_, left, &tokens_);
+      const auto unsure = [&](size_t begin) { return more && begin + kMaxTokenBytes > left.size(); };
+      const bool ends = known == left.size() || unsure(known);
+      while (!tokens_.empty() && unsure(known - token_bytes(tokens_.back()))) {
+        known -= token_bytes(tokens_.back());
+        tokens_.pop_back();
+      }
+      if (!ends && !options_.skip_unknown) {
+        return unknown_byte(left[known], score->bytes + score->skipped + known);
+      }
+      LSRT_TRY(feed(known, score));
+      left.remove_prefix(known);
+      if (ends) break;
+      left.remove_prefix(1);
+      ++score->skipped;
+    }
+    text->erase(0, text->size() - left.size());
+    return Status();
+  }
+
   // All tokens_, which stand for so many bytes.
   Status feed(size_t bytes, Score* score) {
     const size_t n = tokens_.size();
     auto go_on = [](size_t, size_t, void*) { return !interrupted(); };
-    if (score->tokens == 0 && n > 0) lsrt_token_text(model_, tokens_[0], &score->first_bytes);
+    if (score->tokens == 0 && n > 0) score->first_bytes = token_bytes(tokens_[0]);
     const uint64_t bytes_before = score->bytes;
     for (size_t done = 0; done < n;) {
       const int32_t* tokens = tokens_.data() + done;
@@ -83,7 +119,7 @@ class Scorer {
       score->tokens += count;
       done += count;
       score->bytes = bytes_before + bytes * done / n;
-      progress_.update(score->bytes + score->skipped, all_bytes_,
+      progress_.update(std::min(score->bytes + score->skipped, all_bytes_), all_bytes_,
                        format("%.4f bits per byte", score->per_byte()));
     }
     return Status();
@@ -101,7 +137,7 @@ class Scorer {
   lsrt_session* session_;
   const size_t vocabulary_;
   std::vector<int32_t> tokens_;
-  size_t all_bytes_ = 0;
+  uint64_t all_bytes_ = 0;
   const size_t step_;  // tokens fed at a time
   std::vector<float> rows_;
   Progress progress_{"scoring"};
@@ -110,14 +146,13 @@ class Scorer {
 Status score(const Options& options) {
   const char* name = options.file.c_str();
   LSRT_ASSIGN(ModelHandle model, options.engine.load());
-  if (lsrt_model_vocabulary(model.get())) LSRT_TRY(require_text(model.get(), options.engine.model));
+  LSRT_TRY(require_text(model.get(), options.engine.model));
   LSRT_ASSIGN(SessionHandle session, options.stream.create(model.get(), options.engine.threads));
   LSRT_ASSIGN(lsrt_session_memory memory, plan_session(model.get(), options.stream, options.engine.threads));
   catch_interrupts();
-  LSRT_ASSIGN(const std::string text, read_text(name, options.limit != 0 ? options.limit : UINT64_MAX));
   Clock clock;
   Score score;
-  LSRT_TRY(Scorer(options, model.get(), session.get()).add(text, &score));
+  LSRT_TRY(Scorer(options, model.get(), session.get()).run(&score));
   if (score.tokens < 2)
     return fail(Error::kFile, "%s: has %llu tokens, two or more are needed", name,
                 static_cast<unsigned long long>(score.tokens));

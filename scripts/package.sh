@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Builds packages, lsrt_*.deb, lsrt-dev_*.deb and lsrt-*.tar.gz, and tries them.
 #
-#   scripts/package.sh            of this machine's kind, in build/packages: as root with debootstrap tried in a bare Debian,
-#                                 else unpacked in a folder, where what they depend on is this machine's
-#   scripts/package.sh aarch64    of 64-bit ARM, in build-aarch64/packages: unpacked in a folder, tried under qemu
+#   scripts/package.sh            of this machine's kind, in build/packages
+#   scripts/package.sh aarch64    of 64-bit ARM, in build-aarch64/packages, tried under qemu
+#
+# As root with debootstrap they are installed in a bare Debian, else unpacked in a folder, where what they depend on is this
+# machine's. For 64-bit ARM the kernel must start its programs, too: qemu-user-static, registered with binfmt_misc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +13,7 @@ case ${1:-native} in
   native) preset=release build=build cc=cc emulator=() ;;
   aarch64)
     preset=aarch64-qemu build=build-aarch64 cc=aarch64-linux-gnu-gcc
-    emulator=(qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu) ;;
+    read -ra emulator < <(sed -n 's/^set(CMAKE_CROSSCOMPILING_EMULATOR \(.*\))$/\1/p' scripts/aarch64.cmake) ;;
   *) echo "usage: scripts/package.sh [aarch64]" >&2; exit 2 ;;
 esac
 command -v dpkg-shlibdeps >/dev/null || { echo "package.sh: needs dpkg-shlibdeps: install dpkg-dev" >&2; exit 1; }
@@ -27,21 +29,24 @@ ls -l "$tool" "$dev" "$archive"
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 needs=$(dpkg-deb -f "$tool" Depends)
-if [ $preset = release ] && [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then
+starts_programs() { [ $preset = release ] || grep -qs '^flags:.*F' /proc/sys/fs/binfmt_misc/qemu-aarch64; }  # F: in a chroot
+if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null && starts_programs; then
   # shellcheck disable=SC1091
   suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  architecture=$(dpkg-deb -f "$tool" Architecture)
   # The names of the packages that the tool depends on.
   needed=$(sed 's/ *([^)]*)//g; s/ *|[^,]*//g; s/, */,/g' <<<"$needs")
-  debootstrap --variant=minbase --include="$needed" "$suite" "$place/root" >$build/package.log 2>&1 ||
+  debootstrap --arch="$architecture" --variant=minbase --include="$needed" "$suite" "$place/root" >$build/package.log 2>&1 ||
     { tail -5 $build/package.log "$place/root/debootstrap/debootstrap.log" >&2; exit 1; }
   cp "$tool" "$dev" "$place/root/tmp"
   inside() { chroot "$place/root" "$@"; }
   inside sh -c 'dpkg -i /tmp/lsrt*.deb' >$build/package.log 2>&1 || { cat $build/package.log >&2; exit 1; }
-  how="installed in a bare $suite with $needed" lsrt=lsrt files=$place/root/tmp folder=/tmp
+  how="installed in a bare $suite of $architecture with $needed" lsrt=lsrt files=$place/root/tmp folder=/tmp
 else
   dpkg-deb -x "$tool" "$place"
   inside() { "${emulator[@]}" "$@"; }
-  how="unpacked in a folder; it depends on $needs" lsrt=$place/usr/bin/lsrt files=$place folder=$place
+  how="but unpacked in a folder, not installed (head of $0); it depends on $needs"
+  lsrt=$place/usr/bin/lsrt files=$place folder=$place
 fi
 "${emulator[@]}" $build/lsrt convert demos/data/books-lm.pt -o "$files/books-lm.lsrt" >/dev/null
 inside "$lsrt" --version

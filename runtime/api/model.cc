@@ -35,8 +35,8 @@ Status require_family(const lsrt_model* model, Family family) {
   LSRT_TRY(require(model, "model"));
   const Family own = model->loaded->model->family;
   if (own == family) return {};
-  return fail(Error::kArgument, "the model is of family '%s', not '%s'%s", family_name(own),
-              family_name(family), own == Family::kSlide ? ": it makes embeddings of slides" : "");
+  return fail(Error::kArgument, "the model is of family '%s', not '%s'", family_name(own),
+              family_name(family));
 }
 
 }  // namespace lsrt

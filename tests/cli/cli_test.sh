@@ -124,6 +124,8 @@ cp demos/data/dict.txt "$work/dict.txt"  # found beside the checkpoint
 expect 2 convert "$work/own.pt" -o "$work/dict.txt"
 same "$work/dict.txt" demos/data/dict.txt "a dictionary was overwritten"
 rm "$work/dict.txt"
+expect 0 convert "$work/own.pt" --dict "$work/own.txt" -o "$work/dict.txt"  # where none is, the name is free
+rm "$work/dict.txt"
 mkdir "$work/own-folder" && cp "$golden/mamba1-hf/"* "$work/own-folder"
 expect 2 convert "$work/own-folder" -o "$work/own-folder/config.json"
 same "$work/own-folder/config.json" "$golden/mamba1-hf/config.json" "a file of a folder was overwritten"
@@ -169,6 +171,15 @@ expect 1 run "$work/vil-4stage.lsrt" --input "$golden/lm-preln-rank2/io.safetens
 in_err io.safetensors
 expect 2 run "$small" --input "$golden/lm-preln-rank2/io.safetensors" --output "$work/x" --block 7
 expect 1 run "$small" --input "$0" --output "$work/x"
+
+# Without /proc, which an emulator and sanitizers may need themselves, XNNPACK does not start, int8 models run.
+expect 0 convert "$golden/vil-4stage/checkpoint.pth" --config "$golden/vil-4stage/case.json" --precision float32 -o "$work/float.lsrt"
+without_proc() { unshare --mount sh -c 'umount -l /proc && exec "$@"' sh "$@"; }
+if without_proc "$lsrt" --version >/dev/null 2>&1; then
+  without_proc "$lsrt" verify "$work/vil-4stage.lsrt" >"$work/out" 2>&1 || fail "int8 without /proc: $(head -c 300 "$work/out")"
+  without_proc "$lsrt" verify "$work/float.lsrt" >"$work/out" 2>"$work/err" ||
+    in_err "does not start: either /proc is not mounted or"  # a build without XNNPACK runs it
+fi
 
 # A folder without a tokenizer: no text, but all that needs none.
 mamba=$work/mamba.lsrt
@@ -459,12 +470,34 @@ cp "$work/out" "$work/score"
 cat "$work/good" "$work/good" >"$work/twice"
 expect 0 score "$books" "$work/twice" --json
 json "j['bits_per_byte'] == json.load(open('$work/score'))['bits_per_byte']"
+# In pieces: what lies across their ends is a token or an unknown byte all the same.
+{ printf '%s 9\n' the_ he_ e_ _ € t h e; seq -f 'x%g 1' 28; } >"$work/words.txt"
+expect 0 convert "$golden/lm-preln-rank2/checkpoint.pt" --config "$golden/lm-preln-rank2/case.json" \
+  --dict "$work/words.txt" -o "$work/words.lsrt"
+for start in tt ttttt; do  # a piece ends in a character, in a word
+  { printf %s "$start"; for ((i = 0; i < 8400; ++i)); do printf 'the_€Q'; done; } >"$work/long"
+  expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --json
+  json "j['bytes'] == 8400 * 7 + ${#start} and j['skipped_bytes'] == 8400"
+  json "j['tokens'] == 8400 * 2 + ${#start}"
+done
+cp "$work/out" "$work/score"
+"$lsrt" score "$work/words.lsrt" <(cat "$work/long") --skip-unknown --json >"$work/out"
+json "j['bits_per_byte'] == json.load(open('$work/score'))['bits_per_byte']"
+expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --limit 66001 --json
+json "j['bytes'] + j['skipped_bytes'] == 66001"
+expect 1 score "$work/words.lsrt" "$work/long"
+in_err "byte 0x51 at position 12"
 expect 1 score "$books" "$work/missing"
 : >"$work/empty"
 expect 1 score "$books" "$work/empty"
 expect 2 score "$books" "$work/plain" --block 7
 expect 2 score "$books" "$work/plain" --limit -1
-expect 2 score "$work/vil-4stage.lsrt" "$work/plain"
+for model in vil-4stage lra-listops; do
+  expect 2 score "$work/$model.lsrt" "$work/plain"
+  in_err "$model.lsrt: is of family"
+  expect 2 tokenize "$work/$model.lsrt" a
+  in_err "a language model is needed"
+done
 
 # ---- classify ---------------------------------------------------------------------------------------------------------------
 
@@ -496,6 +529,9 @@ done
 mkdir "$work/folders" && cp -r "$work/pictures" "$work/folders"
 expect 2 classify "$vil" "$work/folders"
 in_err "--eval"
+in_err "files that end in .jpg, .jpeg or .png"
+expect 1 classify "$vil" --eval "$work/pictures"
+in_err "no folders with files that end in .jpg, .jpeg or .png"
 expect 2 classify "$vil"
 expect 2 classify "$books" "$images/colour.jpg"
 in_err "books.lsrt: is of family 'lm'"

@@ -58,7 +58,11 @@ bool can_start(size_t threads) {
 
 Result<std::unique_ptr<FloatLinear>> FloatLinear::create(const LinearView& view, const RowKernels&) {
   if (xnn_initialize(nullptr) != xnn_status_success) {
-    return fail(Error::kUnsupported, "XNNPACK does not support this CPU");
+    return fail(
+        Error::kUnsupported,
+        "XNNPACK, which computes float32 layers, does not start: either /proc is not mounted or this CPU is "
+        "too old for it; int8 models, converted with --no-golden, do without it, and so does a build with "
+        "LSRT_XNNPACK=OFF");
   }
   auto linear = std::make_unique<XnnLinear>();
   const float infinity = std::numeric_limits<float>::infinity();
