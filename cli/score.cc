@@ -61,6 +61,7 @@ class Scorer {
     for (bool more = true; more;) {
       const size_t before = text.size();
       LSRT_ASSIGN(more, file.read(std::min(piece, left), &text));
+      if (interrupted()) return fail(Error::kCancelled, "interrupted");
       left -= text.size() - before;
       more = more && left > 0;
       LSRT_TRY(add(more, &text, score));

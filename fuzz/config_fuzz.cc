@@ -40,8 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.dict_path = checkpoint.parent_path() / "dict.txt";
   if (text.size() < rest.size()) {
     lsrt_fuzz::Front more(front.data() + text.size() + 1, rest.size() - text.size() - 1);
-    // Options are the caller's, who may wait for tables of millions of tokens; a test does not.
-    const auto bounded = [](uint32_t tokens) { return tokens > kMaxStreamTokens ? tokens : tokens % 65536; };
+    // Options are the caller's, who may wait for tables of millions of tokens; the instrumented code may not.
+    const auto bounded = [](uint32_t tokens) { return tokens > kMaxStreamTokens ? tokens : tokens % 8192; };
     options.block = bounded(more.take<uint32_t>()), options.memory = bounded(more.take<uint32_t>());
     const auto flags = more.take<uint8_t>();
     options.labels.assign(flags % 16, "label");

@@ -471,22 +471,24 @@ cat "$work/good" "$work/good" >"$work/twice"
 expect 0 score "$books" "$work/twice" --json
 json "j['bits_per_byte'] == json.load(open('$work/score'))['bits_per_byte']"
 # In pieces: what lies across their ends is a token or an unknown byte all the same.
-{ printf '%s 9\n' the_ he_ e_ _ € t h e; seq -f 'x%g 1' 28; } >"$work/words.txt"
-expect 0 convert "$golden/lm-preln-rank2/checkpoint.pt" --config "$golden/lm-preln-rank2/case.json" \
-  --dict "$work/words.txt" -o "$work/words.lsrt"
-for start in tt ttttt; do  # a piece ends in a character, in a word
-  { printf %s "$start"; for ((i = 0; i < 8400; ++i)); do printf 'the_€Q'; done; } >"$work/long"
-  expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --json
-  json "j['bytes'] == 8400 * 7 + ${#start} and j['skipped_bytes'] == 8400"
-  json "j['tokens'] == 8400 * 2 + ${#start}"
-done
-cp "$work/out" "$work/score"
-"$lsrt" score "$work/words.lsrt" <(cat "$work/long") --skip-unknown --json >"$work/out"
-json "j['bits_per_byte'] == json.load(open('$work/score'))['bits_per_byte']"
-expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --limit 66001 --json
-json "j['bytes'] + j['skipped_bytes'] == 66001"
-expect 1 score "$work/words.lsrt" "$work/long"
-in_err "byte 0x51 at position 12"
+if [ -z "${LSRT_EMULATOR:-}" ]; then  # an emulator scores slowly
+  { printf '%s 9\n' the_ he_ e_ _ € t h e; seq -f 'x%g 1' 28; } >"$work/words.txt"
+  expect 0 convert "$golden/lm-preln-rank2/checkpoint.pt" --config "$golden/lm-preln-rank2/case.json" \
+    --dict "$work/words.txt" -o "$work/words.lsrt"
+  for start in tt ttttt; do  # a piece ends in a character, in a word
+    { printf %s "$start"; for ((i = 0; i < 8400; ++i)); do printf 'the_€Q'; done; } >"$work/long"
+    expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --json
+    json "j['bytes'] == 8400 * 7 + ${#start} and j['skipped_bytes'] == 8400"
+    json "j['tokens'] == 8400 * 2 + ${#start}"
+  done
+  cp "$work/out" "$work/score"
+  "$lsrt" score "$work/words.lsrt" <(cat "$work/long") --skip-unknown --json >"$work/out"
+  json "j['bits_per_byte'] == json.load(open('$work/score'))['bits_per_byte']"
+  expect 0 score "$work/words.lsrt" "$work/long" --skip-unknown --limit 66001 --json
+  json "j['bytes'] + j['skipped_bytes'] == 66001"
+  expect 1 score "$work/words.lsrt" "$work/long"
+  in_err "byte 0x51 at position 12"
+fi
 expect 1 score "$books" "$work/missing"
 : >"$work/empty"
 expect 1 score "$books" "$work/empty"
