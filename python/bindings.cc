@@ -60,6 +60,12 @@ struct FreeWith {
   }
 };
 
+nb::bytes token_bytes(const lsrt_model* model, int32_t token) {
+  size_t size = 0;
+  const char* text = lsrt_token_text(model, token, &size);
+  return nb::bytes(text, size);
+}
+
 struct Model {
   std::unique_ptr<lsrt_model, FreeWith<lsrt_model_free>> handle;
 
@@ -85,13 +91,7 @@ struct Model {
     return nb::cast(tokens);
   }
 
-  nb::bytes token_text(int32_t token) const {
-    size_t size = 0;
-    const char* text = lsrt_token_text(handle.get(), token, &size);
-    return nb::bytes(text, size);
-  }
-
-  bool token_special(int32_t token) const { return lsrt_token_special(handle.get(), token); }
+  nb::bytes token_text(int32_t token) const { return token_bytes(handle.get(), token); }
 
   std::vector<std::string> labels() const {
     std::vector<std::string> all;
@@ -136,14 +136,15 @@ struct Sampler {
 
 struct Session {
   std::unique_ptr<lsrt_session, FreeWith<lsrt_session_free>> handle;
+  const lsrt_model* model;  // kept alive
   size_t vocabulary;
 
-  Session(const Model& model, uint32_t threads, uint32_t block, uint32_t memory)
-      : vocabulary(lsrt_model_vocabulary(model.handle.get())) {
+  Session(const Model& of, uint32_t threads, uint32_t block, uint32_t memory)
+      : model(of.handle.get()), vocabulary(lsrt_model_vocabulary(model)) {
     lsrt_session_params params = lsrt_session_default_params();
     params.threads = threads, params.block = block, params.memory = memory;
     lsrt_session* made = nullptr;
-    unlocked([&] { return lsrt_session_create(model.handle.get(), &params, &made); });
+    unlocked([&] { return lsrt_session_create(model, &params, &made); });
     handle.reset(made);
   }
 
@@ -162,14 +163,23 @@ struct Session {
     run(tokens, LSRT_OUTPUT_ALL, out.data());
     return out;
   }
-  // What follows the tokens, as the sampler chooses it.
-  int32_t next(const Tokens& tokens, Sampler& sampler) {
+  // What follows the tokens, as the sampler chooses it: its text; None for a special token.
+  nb::object next_after(const int32_t* tokens, size_t count, Sampler& sampler) {
     int32_t token = 0;
     unlocked([&] {
-      return lsrt_session_next(handle.get(), tokens.data(), tokens.size(), sampler.handle.get(), no_signal,
-                               nullptr, &token);
+      return lsrt_session_next(handle.get(), tokens, count, sampler.handle.get(), no_signal, nullptr, &token);
     });
-    return token;
+    if (lsrt_token_special(model, token)) return nb::none();
+    return token_bytes(model, token);
+  }
+  nb::object next(const Tokens& tokens, Sampler& sampler) {
+    return next_after(tokens.data(), tokens.size(), sampler);
+  }
+  // The same after the sampler's last token: Python would make an array of it, which costs more than all else
+  // that it does for a token.
+  nb::object go_on(Sampler& sampler) {
+    const int32_t last = lsrt_sampler_last(sampler.handle.get());
+    return next_after(&last, 1, sampler);
   }
   void feed_none(const Tokens& tokens) { run(tokens, LSRT_OUTPUT_NONE, nullptr); }
 
@@ -262,7 +272,6 @@ NB_MODULE(_lsrt, m) {
       .def(nb::init<const std::string&, const std::string&, const std::string&, bool>())
       .def("tokenize", &Model::tokenize)
       .def("token_text", &Model::token_text)
-      .def("token_special", &Model::token_special)
       .def("image_input", &Model::image_input)
       .def("sequence_input", &Model::sequence_input)
       .def_prop_ro("labels", &Model::labels)
@@ -274,11 +283,12 @@ NB_MODULE(_lsrt, m) {
       .def_prop_ro("vocabulary",
                    [](const Model& model) { return lsrt_model_vocabulary(model.handle.get()); });
   nb::class_<Session>(m, "Session")
-      .def(nb::init<const Model&, uint32_t, uint32_t, uint32_t>())
+      .def(nb::init<const Model&, uint32_t, uint32_t, uint32_t>(), nb::keep_alive<1, 2>())
       .def("feed_none", &Session::feed_none)
       .def("feed_last", &Session::feed_last)
       .def("feed_all", &Session::feed_all)
       .def("next", &Session::next)
+      .def("go_on", &Session::go_on)
       .def("save", &Session::save, "sampler"_a.none())
       .def("load", &Session::load, "state"_a, "sampler"_a.none())
       .def("reset", [](Session& session) { check(lsrt_session_reset(session.handle.get())); })

@@ -236,15 +236,15 @@ class Session:
                 raise errors.make(_ARGUMENT, "the stream went on elsewhere while this text was being generated")
             before = self._handle.position
             try:
-                token = self._handle.next(tokens, sampler)
-            finally:
-                if self._handle.position != before:  # all of them, or after Ctrl-C the first ones
+                text = self._handle.go_on(sampler) if i else self._handle.next(tokens, sampler)
+            except BaseException:
+                if self._handle.position != before:  # after Ctrl-C the first ones
                     self._sampler = None
-            tokens = _tokens(token)
+                raise
             self._sampler = sampler
-            if self._model._handle.token_special(token):
+            if text is None:
                 break
-            piece = decoder.decode(self._model._handle.token_text(token))
+            piece = decoder.decode(text)
             if piece:
                 yield piece
         rest = decoder.decode(b"", final=True)
