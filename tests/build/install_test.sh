@@ -73,7 +73,8 @@ mv "$work/cmake-CXX/three_uses" "$work/cmake-C"
 use "$work/cmake-C"
 
 # As a part of a project the whole library is compiled, which takes minutes: LSRT_WHOLE=1 (scripts/test.sh, stage shared).
-quietly cmake -S "$work/CXX" -B "$work/part" -G Ninja -DLSRT_SOURCE="$PWD"
+xnnpack=$(sed -n 's/^LSRT_XNNPACK:BOOL=//p' "$build/CMakeCache.txt")
+quietly cmake -S "$work/CXX" -B "$work/part" -G Ninja -DLSRT_SOURCE="$PWD" -DLSRT_XNNPACK="$xnnpack"
 if [ -n "${LSRT_WHOLE:-}" ]; then
   quietly cmake --build "$work/part"
   cp "$work/cmake-C/minimal" "$work/part"
