@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <memory>
@@ -21,9 +22,18 @@ struct Free {
 template <typename T>
 using Buffer = std::unique_ptr<T[], Free>;
 
+// Large ones in huge pages, as the runtime's memory is: in small ones the same bytes are read at half the
+// speed.
 template <typename T>
 Buffer<T> make_buffer(size_t n) {
-  return Buffer<T>((T*)aligned_alloc(64, lsrt::round_up(n * sizeof(T) + 64, 64)));
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t align = n * sizeof(T) >= kHugePage ? kHugePage : 64;
+  const size_t bytes = lsrt::round_up(n * sizeof(T) + 64, align);
+  void* memory = aligned_alloc(align, bytes);
+#ifdef MADV_HUGEPAGE
+  if (align == kHugePage && memory) (void)madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+  return Buffer<T>((T*)memory);
 }
 
 Buffer<float> random_floats(size_t n) {
