@@ -4,23 +4,24 @@
 
 namespace lsrt {
 
+// Whole groups are copied as words; a length that varies would be a call of memcpy.
 int32_t write_panel_row(const int8_t* source, size_t depth, size_t row, int8_t* panels) {
-  constexpr size_t kGroup = kPanelOutputs * kPanelDepth;
   int8_t* out = panels + row / kPanelOutputs * panel_bytes(depth) + row % kPanelOutputs * kPanelDepth;
   int32_t sum = 0;
-  for (size_t k = 0; k < depth; k += kPanelDepth, out += kGroup) {
-    std::memcpy(out, source + k, std::min(kPanelDepth, depth - k));
-  }
   for (size_t k = 0; k < depth; ++k) sum += source[k];
+  size_t k = 0;
+  for (; k + kPanelDepth <= depth; k += kPanelDepth, out += kPanelGroupBytes)
+    std::memcpy(out, source + k, kPanelDepth);
+  if (k < depth) std::memcpy(out, source + k, depth - k);
   return sum;
 }
 
 void read_panel_row(const int8_t* panels, size_t depth, size_t row, int8_t* out) {
-  constexpr size_t kGroup = kPanelOutputs * kPanelDepth;
   const int8_t* in = panels + row / kPanelOutputs * panel_bytes(depth) + row % kPanelOutputs * kPanelDepth;
-  for (size_t k = 0; k < depth; k += kPanelDepth, in += kGroup) {
-    std::memcpy(out + k, in, std::min(kPanelDepth, depth - k));
-  }
+  size_t k = 0;
+  for (; k + kPanelDepth <= depth; k += kPanelDepth, in += kPanelGroupBytes)
+    std::memcpy(out + k, in, kPanelDepth);
+  if (k < depth) std::memcpy(out + k, in, depth - k);
 }
 
 void Int8Cache::put(size_t head, size_t row, const int8_t* key, float key_scale_of, const int8_t* value,
